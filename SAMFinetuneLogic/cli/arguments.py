@@ -1,0 +1,33 @@
+"""Reading coordinates from the command line."""
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+
+_NEGATIVE_VALUE = re.compile(r"-(\d|\.\d)")
+
+
+def join_negative_values(argv: Sequence[str]) -> list[str]:
+    """`--point -12.5,30,4` becomes `--point=-12.5,30,4`: argparse would take the value for an option."""
+    joined: list[str] = []
+    for word in argv:
+        if _NEGATIVE_VALUE.match(word) and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def numbers(count: int, names: str) -> Callable[[str], tuple[float, ...]]:
+    """A converter for argparse: ``count`` numbers separated by commas."""
+
+    def convert(text: str) -> tuple[float, ...]:
+        try:
+            values = tuple(float(part) for part in text.split(","))
+        except ValueError:
+            values = ()
+        if len(values) != count or not all(abs(value) < float("inf") for value in values):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {names}, {count} numbers separated by commas")
+        return values
+
+    return convert

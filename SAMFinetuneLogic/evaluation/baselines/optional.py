@@ -1,0 +1,24 @@
+"""Libraries that only the baselines need."""
+
+from importlib import import_module
+from typing import Any
+
+from SAMFinetuneLogic.errors import InputError
+
+_PACKAGES = {"skimage": "scikit-image", "cv2": "opencv-python-headless"}
+
+
+def optional_module(name: str) -> Any:
+    """Import a module of a library that is not among the package's requirements.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        package = _PACKAGES[name.partition(".")[0]]
+        raise InputError(
+            f"The baselines need {package}: install it with pip, or the extra SAMFinetune[evaluation], or leave the "
+            f"baselines out with --no-baselines."
+        ) from error

@@ -1,0 +1,26 @@
+"""The ways of measuring a model; a new one is a class with the members of ``EvaluationProtocol``, named below."""
+
+from collections.abc import Callable
+
+from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.evaluation.protocols.base import Column, EvaluationProtocol, RunContext, Settings
+from SAMFinetuneLogic.evaluation.protocols.box import BoxProtocol
+from SAMFinetuneLogic.evaluation.protocols.points import PointsProtocol
+
+__all__ = ["PROTOCOLS", "Column", "EvaluationProtocol", "RunContext", "Settings", "make_protocol"]
+
+PROTOCOLS: dict[str, Callable[[], EvaluationProtocol]] = {
+    PointsProtocol.name: PointsProtocol,
+    BoxProtocol.name: BoxProtocol,
+}
+
+
+def make_protocol(name: str) -> EvaluationProtocol:
+    """The protocol of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in PROTOCOLS:
+        raise InputError(f"Unknown protocol {name!r}; use one of {', '.join(PROTOCOLS)}.")
+    return PROTOCOLS[name]()

@@ -1,0 +1,127 @@
+"""What a protocol is, and the common part of those that look at one slice at a time."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from SAMFinetuneLogic.evaluation.manifest import Case
+from SAMFinetuneLogic.evaluation.results import Result, Scores
+from SAMFinetuneLogic.evaluation.segmenter import Segmenter
+from SAMFinetuneLogic.evaluation.targets import Target, case_targets
+from SAMFinetuneLogic.evaluation.users import IdealUser, NoisyUser, User
+from SAMFinetuneLogic.metrics import Box, Click
+from SAMFinetuneLogic.progress import CancelCheck, raise_if_cancelled
+
+MODEL = "model"
+NOISY_MODEL = "model, noisy user"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric as a column of the tables.
+
+    Attributes:
+        metric: its key in the scores.
+        title: short.
+        digits: after the decimal point.
+        higher_is_better: decides which parameter of a swept baseline is the best one.
+    """
+
+    metric: str
+    title: str
+    digits: int = 3
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run measures.
+
+    Attributes:
+        max_labels: keep only so many structures of a case, the largest ones; None keeps all.
+        noisy_seeds: how many times the noisy user repeats each prompt; 0 leaves that user out.
+        baselines: whether to measure the baselines too.
+        window: the intensity window, by the rules of :func:`SAMFinetuneLogic.imaging.windows.choose_window`.
+    """
+
+    max_labels: int | None = None
+    noisy_seeds: int = 0
+    baselines: bool = True
+    window: str = "auto"
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What the measurements of a run share; without a segmenter only the baselines are measured."""
+
+    settings: Settings
+    segmenter: Segmenter | None = None
+    cancelled: CancelCheck | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """A final prediction for a target and the prompts that led to it, to be looked at."""
+
+    target: Target
+    mask: np.ndarray
+    clicks: Sequence[Click] = ()
+    box: Box | None = None
+
+
+class EvaluationProtocol(Protocol):
+    """A way of measuring: what is prompted, and which metrics tell how good the answer is."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The metrics in the order of the tables."""
+        ...
+
+    @property
+    def ranking(self) -> Column:
+        """The metric that tells the best structures from the worst; :meth:`answer` shows what it judges."""
+        ...
+
+    def evaluate_case(self, case: Case, context: RunContext) -> list[Result]:
+        """Measure everything in a case."""
+        ...
+
+    def answer(self, case: Case, result: Result, context: RunContext) -> Answer:
+        """Do again what led to the model's score in ``result``, for its picture."""
+        ...
+
+
+class SliceProtocol(ABC):
+    """Measures each structure on its largest slice."""
+
+    def evaluate_case(self, case: Case, context: RunContext) -> list[Result]:
+        results = []
+        for target in case_targets(case, context.settings.max_labels, context.settings.window):
+            raise_if_cancelled(context.cancelled)
+            results.append(self.evaluate_target(target, context))
+        return results
+
+    def answer(self, case: Case, result: Result, context: RunContext) -> Answer:
+        assert context.segmenter is not None
+        targets = case_targets(case, window=context.settings.window)
+        return self.answer_target(next(t for t in targets if t.key == result.key), context.segmenter, IdealUser())
+
+    @abstractmethod
+    def evaluate_target(self, target: Target, context: RunContext) -> Result:
+        """All methods on one structure."""
+
+    @abstractmethod
+    def answer_target(self, target: Target, segmenter: Segmenter, user: User) -> Answer:
+        """The model's final prediction."""
+
+
+def noisy_mean(target: Target, seeds: int, measure: Callable[[User], Scores]) -> Scores:
+    """The mean of each metric over the repeats of the noisy user."""
+    repeats = [measure(NoisyUser(seed, target.key)) for seed in range(seeds)]
+    return {metric: float(np.mean([scores[metric] for scores in repeats])) for metric in repeats[0]}

@@ -1,0 +1,135 @@
+"""Mask decoder of the compact default model: SAM's, with a small convolutional network before its transformer.
+
+In SAM, a prompt reaches the image only through tokens. Here the sum of image embedding and drawn prompts first
+passes a small U-shaped network, so that a click can spread along the structure that it touches.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from SAMFinetuneLogic.models.compact_blocks import Downsample, ResidualBlock, group_norm, upsample_to
+from SAMFinetuneLogic.models.torch_compat import import_segment_anything
+
+import_segment_anything()
+from segment_anything.modeling import MaskDecoder, TwoWayTransformer  # noqa: E402
+from segment_anything.modeling.transformer import Attention  # noqa: E402
+
+
+class SpreadPrompts(nn.Module):
+    """U-shaped network (B, C, H, W) -> (B, C, H, W) at one, one half and one quarter of the resolution; residual."""
+
+    def __init__(self, channels: int, widths: tuple[int, int, int]) -> None:
+        super().__init__()
+        fine, middle, coarse = widths
+        self.inward = nn.Conv2d(channels, fine, 1)
+        self.fine1 = ResidualBlock(fine)
+        self.down1 = Downsample(fine, middle)
+        self.middle = ResidualBlock(middle)
+        self.down2 = Downsample(middle, coarse)
+        self.coarse = ResidualBlock(coarse)
+        self.up2 = nn.Conv2d(coarse, middle, 1)
+        self.up1 = nn.Conv2d(middle, fine, 1)
+        self.fine2 = ResidualBlock(fine)
+        self.outward = nn.Conv2d(fine, channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        fine = self.fine1(self.inward(x))
+        middle = self.middle(self.down1(fine))
+        coarse = self.coarse(self.down2(middle))
+        middle = middle + upsample_to(self.up2(coarse), middle)
+        fine = self.fine2(fine + upsample_to(self.up1(middle), fine))
+        return x + self.outward(functional.silu(fine))
+
+
+class TokenAttention(Attention):
+    """SAM's attention with the heads written as one block matrix on the side that has few tokens.
+
+    Between some ten tokens and a thousand pixels, per-head products are too small to be fast. Spreading the heads
+    of the short side over blocks of one matrix gives two large products instead, with the same result.
+    """
+
+    def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        query, key, value = self.q_proj(q), self.k_proj(k), self.v_proj(v)
+        batch, n_query, channels = query.shape
+        n_key, heads = key.shape[1], self.num_heads
+        scale = (channels // heads) ** -0.5
+        blocks = _head_blocks(heads, channels, query)
+        if n_query <= n_key:
+            spread = (query.unsqueeze(1) * (blocks * scale)).reshape(batch, heads * n_query, channels)
+            weights = torch.softmax(spread @ key.transpose(1, 2), dim=-1)
+            gathered = (weights @ value).reshape(batch, heads, n_query, channels)
+            return self.out_proj((gathered * blocks).sum(1))
+        spread = (key.unsqueeze(1) * (blocks * scale)).reshape(batch, heads * n_key, channels)
+        scores = (query @ spread.transpose(1, 2)).reshape(batch, n_query, heads, n_key)
+        weights = torch.softmax(scores, dim=-1).reshape(batch, n_query, heads * n_key)
+        return self.out_proj(weights.to(value.dtype) @ (value.unsqueeze(1) * blocks).reshape(batch, -1, channels))
+
+
+def _head_blocks(heads: int, channels: int, like: torch.Tensor) -> torch.Tensor:
+    """(heads, 1, channels): one where a channel belongs to the head."""
+    owner = torch.arange(channels, device=like.device) // (channels // heads)
+    return (owner == torch.arange(heads, device=like.device).unsqueeze(1)).to(like.dtype).unsqueeze(1)
+
+
+class CompactMaskDecoder(MaskDecoder):
+    """SAM's mask decoder after :class:`SpreadPrompts`; accepts one image with many prompts, or one prompt an image.
+
+    Args:
+        embed_dim: channels of the embedding.
+        mlp_dim: hidden width of the transformer's MLPs.
+        spread_widths: channels of :class:`SpreadPrompts`.
+    """
+
+    def __init__(self, embed_dim: int, mlp_dim: int, spread_widths: tuple[int, int, int]) -> None:
+        transformer = TwoWayTransformer(depth=2, embedding_dim=embed_dim, num_heads=8, mlp_dim=mlp_dim)
+        for module in transformer.modules():
+            if type(module) is Attention:
+                module.__class__ = TokenAttention
+        super().__init__(
+            transformer_dim=embed_dim,
+            transformer=transformer,
+            num_multimask_outputs=3,
+            iou_head_depth=3,
+            iou_head_hidden_dim=128,
+        )
+        self.spread = SpreadPrompts(embed_dim, spread_widths)
+        # SAM's up-scaling with norm and activation that are fast to train on a CPU.
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(embed_dim, embed_dim // 4, kernel_size=2, stride=2),
+            group_norm(embed_dim // 4),
+            nn.ReLU(),
+            nn.ConvTranspose2d(embed_dim // 4, embed_dim // 8, kernel_size=2, stride=2),
+            nn.ReLU(),
+        )
+
+    def predict_masks(
+        self,
+        image_embeddings: torch.Tensor,
+        image_pe: torch.Tensor,
+        sparse_prompt_embeddings: torch.Tensor,
+        dense_prompt_embeddings: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Masks of all four tokens.
+
+        Args:
+            image_embeddings: (1 or B, C, h, w).
+            image_pe: (1, C, h, w).
+            sparse_prompt_embeddings: (B, N, C).
+            dense_prompt_embeddings: (B, C, h, w).
+
+        Returns:
+            Logits (B, 4, 4h, 4w) and predicted IoU (B, 4); index 0 is the single-mask output.
+        """
+        batch = sparse_prompt_embeddings.shape[0]
+        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([output_tokens.expand(batch, -1, -1), sparse_prompt_embeddings], dim=1)
+        pixels = self.spread(image_embeddings + dense_prompt_embeddings)
+        height, width = pixels.shape[-2:]
+        hidden, pixels = self.transformer(pixels, image_pe.to(pixels.dtype), tokens)
+        pixels = pixels.transpose(1, 2).reshape(batch, -1, height, width)
+        upscaled = self.output_upscaling(pixels)
+        mask_tokens = hidden[:, 1 : 1 + self.num_mask_tokens]
+        kernels = torch.stack([mlp(mask_tokens[:, n]) for n, mlp in enumerate(self.output_hypernetworks_mlps)], 1)
+        masks = (kernels @ upscaled.flatten(2)).reshape(batch, -1, 4 * height, 4 * width)
+        return masks, self.iou_prediction_head(hidden[:, 0])

@@ -1,0 +1,63 @@
+"""Where to look closer: the object on a slice, and the crop around it."""
+
+from math import ceil, log2
+
+import numpy as np
+from scipy import ndimage
+
+from SAMFinetuneLogic.prompting.placement import SlicePrompts
+from SAMFinetuneLogic.prompting.slice_image import Crop
+
+MARGIN = 2.0
+"""The crop's side is at least so many times the object's: SAM sees the surroundings, and a mask can grow."""
+MIN_CROP_PIXELS = 32
+"""Least side of a crop, in pixels of the finer direction: below, there is nothing more to see."""
+
+Bounds = tuple[int, int, int, int]
+"""First and last row and column, inclusive: (row0, col0, row1, col1)."""
+
+
+def object_bounds(mask: np.ndarray, prompts: SlicePrompts) -> Bounds | None:
+    """Bounds of what the prompts mean: the box if there is one, else the mask's clicked parts and the clicks.
+
+    Parts of the mask that no positive point lies on are taken for mistakes; if none is clicked, the largest
+    counts. None for an empty mask without a box.
+    """
+    if len(prompts.boxes):
+        low, high = prompts.boxes[:, :2].min(axis=0), prompts.boxes[:, 2:].max(axis=0)
+        return int(low[0]), int(low[1]), ceil(high[0]), ceil(high[1])
+    parts, count = ndimage.label(mask)
+    if not count:
+        return None
+    clicks = np.floor(prompts.points[prompts.labels == 1] + 0.5).astype(int)
+    clicks = np.clip(clicks, 0, np.array(mask.shape) - 1)
+    clicked = np.unique(parts[clicks[:, 0], clicks[:, 1]])
+    clicked = clicked[clicked > 0]
+    if not len(clicked):
+        clicked = np.array([np.bincount(parts.reshape(-1))[1:].argmax() + 1])
+    positions = np.concatenate([np.argwhere(np.isin(parts, clicked)), clicks])
+    (row0, col0), (row1, col1) = positions.min(axis=0), positions.max(axis=0)
+    return int(row0), int(col0), int(row1), int(col1)
+
+
+def crop_around(bounds: Bounds, shape: tuple[int, int], spacing: tuple[float, float]) -> Crop:
+    """The crop of a slice around an object, square in mm where the slice is large enough.
+
+    Sides grow in steps of a factor sqrt(2), and positions in steps of an eighth of the side, so that one more
+    click, which changes the mask a little, finds the crop's embedding in the cache.
+
+    Args:
+        bounds: of the object.
+        shape: (rows, cols) of the slice.
+        spacing: (row_mm, col_mm).
+    """
+    unit = min(spacing)
+    low, high = np.array(bounds[:2]), np.array(bounds[2:])
+    side = MARGIN * float(((high - low + 1) * np.array(spacing)).max()) / unit
+    side = MIN_CROP_PIXELS * 2 ** (ceil(2 * log2(max(1.0, side / MIN_CROP_PIXELS)) - 1e-9) / 2)
+    lengths = np.maximum(np.round(side * unit / np.array(spacing)).astype(int), high - low + 3)
+    lengths = np.minimum(lengths, shape)
+    step = np.maximum(1, lengths // 8)
+    origin = np.round(((low + high + 1 - lengths) / 2) / step).astype(int) * step
+    origin = np.clip(origin, 0, np.array(shape) - lengths)
+    return Crop(int(origin[0]), int(origin[1]), int(lengths[0]), int(lengths[1]))

@@ -1,0 +1,118 @@
+"""A second, closer look at small structures.
+
+An object that covers few of the network's input pixels gets a coarse outline. It is looked at again on a crop around
+it, which fills the network's input: with the same prompts, and with the first mask as mask prompt.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from SAMFinetuneLogic.prompting.candidates import Candidates
+from SAMFinetuneLogic.prompting.crops import Bounds, crop_around, object_bounds
+from SAMFinetuneLogic.prompting.placement import SlicePrompts
+from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
+from SAMFinetuneLogic.prompting.slice_image import Crop
+
+SMALL_FRACTION = 1 / 3
+"""An object is small if its longer side covers less than this part of the network input's side,"""
+SMALL_INPUT_PIXELS = 64
+"""and fewer than so many input pixels: SAM's 1024 pixels need no second look at a third of them."""
+MIN_ZOOM = 1.25
+"""A crop that is enlarged by less than this shows nothing new."""
+OUTSIDE_LOGIT = -7.0
+"""Logit outside of the crop, at most: a probability of 0.001."""
+
+
+def refine(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts, first: Candidates) -> Candidates:
+    """The candidates with the chosen one drawn anew on a crop around it, if it is small.
+
+    The other candidates stay as they are; after :meth:`Candidates.next` refine again. The first answer is kept where
+    the second disagrees wildly: it is empty, does not meet the first mask, or touches all sides of the crop that lie
+    within the slice.
+
+    Args:
+        predictor: the one that gave ``first``.
+        embedded: the whole slice.
+        prompts: those that gave ``first``, with one box at most.
+        first: the answer on the whole slice.
+    """
+    crop = _closer_look(predictor, embedded, prompts, first)
+    if crop is None:
+        return first
+    closer = predictor.embed(embedded.image.cropped(crop))
+    coarse = first.slice_logits[first.chosen][crop.slices]
+    inside = _into_crop(prompts, crop)
+    mask_prompt = None
+    if "mask" in predictor.model.entry.prompts and (coarse > 0).any():
+        mask_prompt = closer.transform.mask_to_prompt(coarse, predictor.model.mask_size)[0].cpu().numpy()
+    box = inside.boxes[0] if len(inside.boxes) else None
+    second = predictor.predict(closer, inside.points, inside.labels, box, mask_prompt, multimask=False)
+    if _disagrees(second.mask, coarse > 0, crop, embedded.image.shape):
+        return first
+    return _paste(predictor, embedded, first, second, crop)
+
+
+def is_small(bounds: Bounds, embedded: EmbeddedSlice) -> bool:
+    """Whether an object covers so few input pixels that a closer look pays."""
+    scale = embedded.transform.scale
+    side = max((bounds[2] - bounds[0] + 1) * scale[0], (bounds[3] - bounds[1] + 1) * scale[1])
+    return side < min(SMALL_INPUT_PIXELS, SMALL_FRACTION * embedded.transform.preprocessing.size)
+
+
+def _closer_look(
+    predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts, first: Candidates
+) -> Crop | None:
+    """The crop to look at, or None where a second look cannot help."""
+    bounds = object_bounds(first.mask, prompts)
+    if bounds is None or not is_small(bounds, embedded):
+        return None
+    if "mask" not in predictor.model.entry.prompts and not len(prompts.points) and not len(prompts.boxes):
+        return None
+    shape = embedded.image.shape
+    crop = crop_around(bounds, shape, embedded.image.spacing)
+    # Both sides are scaled alike (up to rounding), so that the longer one tells the enlargement.
+    enlarged = min(shape[0] / crop.rows, shape[1] / crop.cols)
+    if embedded.transform.preprocessing.geometry == "longest_pad":
+        spacing = embedded.image.spacing
+        enlarged = max(shape[0] * spacing[0], shape[1] * spacing[1]) / max(
+            crop.rows * spacing[0], crop.cols * spacing[1]
+        )
+    return crop if enlarged >= MIN_ZOOM else None
+
+
+def _into_crop(prompts: SlicePrompts, crop: Crop) -> SlicePrompts:
+    """Points and boxes in the crop's pixels; points outside of it are left out."""
+    origin, lengths = np.array([crop.row, crop.col]), np.array([crop.rows, crop.cols])
+    points = prompts.points - origin
+    inside = ((points >= -0.5) & (points < lengths - 0.5)).all(axis=1)
+    boxes = np.clip(prompts.boxes - np.tile(origin, 2), 0, np.tile(lengths - 1, 2))
+    return SlicePrompts(points[inside], prompts.labels[inside], boxes)
+
+
+def _disagrees(second: np.ndarray, first: np.ndarray, crop: Crop, shape: tuple[int, int]) -> bool:
+    if not second.any() or (first.any() and not (second & first).any()):
+        return True
+    inner_sides = [
+        second[0] if crop.row > 0 else None,
+        second[-1] if crop.row + crop.rows < shape[0] else None,
+        second[:, 0] if crop.col > 0 else None,
+        second[:, -1] if crop.col + crop.cols < shape[1] else None,
+    ]
+    return all(bool(side.any()) for side in inner_sides if side is not None)
+
+
+def _paste(
+    predictor: SlicePredictor, embedded: EmbeddedSlice, first: Candidates, second: Candidates, crop: Crop
+) -> Candidates:
+    """``first`` with its chosen candidate replaced by ``second``, in all its resolutions."""
+    on_slice = np.minimum(first.slice_logits[first.chosen], OUTSIDE_LOGIT)
+    on_slice[crop.slices] = second.slice_logits[0]
+    slice_logits, logits, predicted_iou = first.slice_logits.copy(), first.logits.copy(), first.predicted_iou.copy()
+    slice_logits[first.chosen] = on_slice
+    logits[first.chosen] = embedded.transform.mask_to_prompt(on_slice, predictor.model.mask_size)[0].cpu().numpy()
+    predicted_iou[first.chosen] = second.predicted_iou[0]
+    notices = tuple(dict.fromkeys(first.notices + second.notices))
+    return replace(
+        first, slice_logits=slice_logits, logits=logits, predicted_iou=predicted_iou, notices=notices, refined=True
+    )

@@ -1,0 +1,123 @@
+"""All prompts of one segment on one slice answered at once: scribbles, masks, and several boxes included."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.prompting.candidates import Candidates
+from SAMFinetuneLogic.prompting.placement import STROKE_LOGIT, SlicePrompts
+from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
+from SAMFinetuneLogic.prompting.refine import refine
+
+
+def predict_slice(
+    predictor: SlicePredictor,
+    embedded: EmbeddedSlice,
+    prompts: SlicePrompts,
+    feedback: np.ndarray | None = None,
+    *,
+    refine_small: bool = True,
+) -> Candidates:
+    """Masks of the structure that the prompts mean, best predicted first.
+
+    SAM takes one box at a time. Several boxes are several parts of one structure: each is answered with the points
+    inside of it and all negative points, positive points outside of all boxes make one more part, and the union is
+    the one candidate, with the lowest of the predicted IoUs. Mask prompts are not used then, since each of them
+    would speak of all parts at once.
+
+    Args:
+        predictor: the model.
+        embedded: the slice.
+        prompts: in the slice's pixels.
+        feedback: (h, w) low resolution logits of the mask chosen before; it takes the place of the user's mask.
+        refine_small: look closer at small structures, see :mod:`SAMFinetuneLogic.prompting.refine`.
+
+    Raises:
+        InputError: no prompts, or nothing but negative points.
+        ModelError: the model takes none of the prompts.
+    """
+    if not prompts.has_target and feedback is None:
+        raise InputError("Negative points alone do not say what to segment: add a positive point or a box.")
+    if len(prompts.boxes) > 1:
+        return _union([_predict_part(predictor, embedded, part, None, refine_small) for part in _parts(prompts)])
+    mask_prompt = _mask_prompt(predictor, embedded, prompts, feedback)
+    answer = _predict_part(predictor, embedded, prompts, mask_prompt, refine_small)
+    if prompts.mask is not None and "mask" not in predictor.model.entry.prompts:
+        notice = f"{predictor.model.entry.title} takes no masks; only the other prompts were used."
+        return replace(answer, notices=(*answer.notices, notice))
+    return answer
+
+
+def _predict_part(
+    predictor: SlicePredictor,
+    embedded: EmbeddedSlice,
+    prompts: SlicePrompts,
+    mask_prompt: np.ndarray | None,
+    refine_small: bool,
+) -> Candidates:
+    """One answer of the model; ``prompts`` has one box at most."""
+    box = prompts.boxes[0] if len(prompts.boxes) else None
+    first = predictor.predict(embedded, prompts.points, prompts.labels, box, mask_prompt)
+    return refine(predictor, embedded, prompts, first) if refine_small else first
+
+
+def _mask_prompt(
+    predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts, feedback: np.ndarray | None
+) -> np.ndarray | None:
+    """The mask prompt (h, w): the earlier mask, else the user's, with the scribbles drawn over it."""
+    transform, mask_size = embedded.transform, predictor.model.mask_size
+    if prompts.strokes is None:
+        if feedback is not None or prompts.mask is None:
+            return feedback
+        return transform.mask_to_prompt(prompts.mask, mask_size)[0].cpu().numpy()
+    if feedback is not None:
+        base = transform.logits_to_slice(torch.as_tensor(feedback)).cpu().numpy()
+    elif prompts.mask is not None:
+        base = np.where(prompts.mask, STROKE_LOGIT, -STROKE_LOGIT)
+    else:
+        base = np.zeros_like(prompts.strokes)  # undecided where nothing was drawn
+    strokes = _thickened(prompts.strokes, embedded, mask_size)
+    drawn = np.where(strokes != 0, strokes, base).astype(np.float32)
+    return transform.mask_to_prompt(drawn, mask_size)[0].cpu().numpy()
+
+
+def _thickened(strokes: np.ndarray, embedded: EmbeddedSlice, mask_size: tuple[int, int]) -> np.ndarray:
+    """Strokes as wide as a cell of the mask prompt: averaging over the cell must not wash them out."""
+    transform = embedded.transform
+    cells = np.array(transform.preprocessing.size) / mask_size / transform.scale  # in pixels of the slice
+    footprint = np.ones(2 * np.round(cells / 2).astype(int) + 1, dtype=bool)
+    inside = ndimage.binary_dilation(strokes > 0, footprint)
+    outside = ndimage.binary_dilation(strokes < 0, footprint)
+    thick = STROKE_LOGIT * (inside.astype(np.float32) - outside)
+    return np.where(strokes != 0, strokes, thick)
+
+
+def _parts(prompts: SlicePrompts) -> list[SlicePrompts]:
+    """The prompts of each part of a structure with several boxes."""
+    positive = prompts.labels == 1
+    unused = positive.copy()
+    parts = []
+    for box in prompts.boxes:
+        # Half a pixel more: a click on the box's last pixel is inside.
+        inside = ((prompts.points >= box[:2] - 0.5) & (prompts.points <= box[2:] + 0.5)).all(axis=1)
+        unused &= ~inside
+        used = inside | ~positive
+        parts.append(SlicePrompts(prompts.points[used], prompts.labels[used], box[None]))
+    if unused.any():
+        used = unused | ~positive
+        parts.append(SlicePrompts(prompts.points[used], prompts.labels[used]))
+    return parts
+
+
+def _union(answers: Sequence[Candidates]) -> Candidates:
+    return Candidates(
+        np.max([answer.slice_logits[0] for answer in answers], axis=0)[None],
+        np.max([answer.logits[0] for answer in answers], axis=0)[None],
+        np.min([answer.predicted_iou[:1] for answer in answers], axis=0),
+        notices=tuple(dict.fromkeys(notice for answer in answers for notice in answer.notices)),
+        refined=any(answer.refined for answer in answers),
+    )

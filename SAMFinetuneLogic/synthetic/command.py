@@ -1,0 +1,70 @@
+"""Train the default model on synthetic images, or write the checkpoint of a training.
+
+Training goes on from the last state in FOLDER. It can be stopped at any time; the state is saved every few minutes
+and at the end. The weights that --export writes are the running average of those that were trained.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``samfinetune pretrain``."""
+    parser.add_argument("folder", type=Path, help="folder of the training's state")
+    parser.add_argument("--minutes", type=float, default=60.0, help="how long to train now (default %(default)s)")
+    parser.add_argument(
+        "--finish", type=int, default=0, metavar="STEPS", help="lower the rate to zero over the last STEPS"
+    )
+    parser.add_argument("--size", type=int, default=128, help="side of the input in pixels (default %(default)s)")
+    parser.add_argument("--pairs", type=int, default=8, help="pairs of slices in a step (default %(default)s)")
+    parser.add_argument("--targets", type=int, default=2, help="structures in a slice (default %(default)s)")
+    parser.add_argument("--rate", type=float, default=8e-4, help="learning rate (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin a new training with these weights")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default %(default)s)")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to torch")
+    parser.add_argument("--producers", type=int, default=1, help="processes that make images (default %(default)s)")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the network first: minutes at the start, faster steps"
+    )
+    parser.add_argument(
+        "--export", type=Path, metavar="FILE", help="write the checkpoint at the end; with --minutes 0 at once"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, then export if asked to."""
+    # Threads that spin while they wait would slow every other program on the machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import torch
+
+    from SAMFinetuneLogic.models.device import choose_device
+    from SAMFinetuneLogic.synthetic.release import export_checkpoint
+    from SAMFinetuneLogic.synthetic.trainer import STATE_FILE, TrainingSettings
+    from SAMFinetuneLogic.synthetic.training import lower_priority, train
+
+    if arguments.threads > 0:
+        torch.set_num_threads(arguments.threads)
+    if arguments.minutes > 0:
+        lower_priority()
+        settings = TrainingSettings(
+            size=arguments.size,
+            pairs=arguments.pairs,
+            targets=arguments.targets,
+            learning_rate=arguments.rate,
+            seed=arguments.seed,
+        )
+        train(
+            arguments.folder,
+            settings,
+            minutes=arguments.minutes,
+            finish_steps=arguments.finish,
+            compiled=arguments.compile,
+            producers=arguments.producers,
+            device=choose_device(arguments.device),
+            start=arguments.start,
+        )
+    if arguments.export is not None:
+        print(f"Wrote {export_checkpoint(arguments.folder / STATE_FILE, arguments.export)}.")
+    return 0

@@ -1,0 +1,128 @@
+"""Training samples: two slices of one synthetic examination, and targets drawn from their label maps."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from SAMFinetuneLogic.synthetic.appearance import random_appearance, render
+from SAMFinetuneLogic.synthetic.fields import Rng, random_similarity, random_warp, sample_nearest
+from SAMFinetuneLogic.synthetic.label_maps import LabelTree, random_label_tree
+
+_AREA_BINS = 6
+
+
+@dataclass(frozen=True)
+class SlicePair:
+    """Two slices of one examination, related by a smooth deformation and rendered with one appearance.
+
+    Attributes:
+        images: (2, size, size) uint8.
+        labels: (2, size, size) uint8.
+        structures: (label count, label count) bool; row n holds the labels that belong to structure n.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    structures: np.ndarray
+
+
+def random_pair(rng: Rng, size: int) -> SlicePair:
+    """Draw a pair of slices (size, size)."""
+    tree = random_label_tree(rng, size)
+    positions = random_similarity(rng, size, max_turn=0.2, max_scale=1.2, max_shift=0.06)
+    moved = sample_nearest(tree.labels, positions, outside="mirror")
+    moved = sample_nearest(moved, random_warp(rng, size, rng.uniform(0.01, 0.04), rng.uniform(2, 5)))
+    if rng.random() < 0.25:
+        close_up = random_similarity(rng, size, 0.0, 1.0, 0.25)
+        close_up = (close_up - size / 2) * rng.uniform(0.35, 0.8) + size / 2
+        tree.labels, moved = sample_nearest(tree.labels, close_up), sample_nearest(moved, close_up)
+    look = random_appearance(rng, tree)
+    trees = [LabelTree(labels, tree.parents) for labels in (tree.labels, moved)]
+    return SlicePair(
+        images=np.stack([render(rng, each, look) for each in trees]),
+        labels=np.stack([each.labels for each in trees]),
+        structures=np.stack([tree.structure(label) for label in range(len(tree.parents))]),
+    )
+
+
+@dataclass(frozen=True)
+class Example:
+    """One slice with its targets, ready for the network.
+
+    Attributes:
+        image: (size, size) uint8.
+        valid: (size, size) bool, False where the slice is padding.
+        targets: (n, size, size) bool.
+        whole: (n,) bool: the target is the whole structure in this slice, not one component of it.
+    """
+
+    image: np.ndarray
+    valid: np.ndarray
+    targets: np.ndarray
+    whole: np.ndarray
+
+
+def draw_examples(rng: Rng, pair: SlicePair, count: int) -> tuple[Example, Example]:
+    """Augment a pair and choose ``count`` targets that both slices show (repeated when there are fewer)."""
+    images, labels = pair.images, pair.labels
+    if rng.random() < 0.5:
+        images, labels = images[:, :, ::-1], labels[:, :, ::-1]
+    if rng.random() < 0.5:
+        images, labels = images[:, ::-1], labels[:, ::-1]
+    if rng.random() < 0.5:
+        images, labels = images.transpose(0, 2, 1), labels.transpose(0, 2, 1)
+    images = _vary_contrast(rng, images)
+    chosen = _choose_structures(rng, labels, pair.structures, count)
+    valid = np.ones(labels.shape[1:], dtype=bool)
+    if rng.random() < 0.25:
+        side = int(labels.shape[1] * rng.uniform(0.5, 0.95))
+        valid[side:] = False
+        if rng.random() < 0.5:
+            valid = valid.T
+    return (
+        _example(rng, images[0], labels[0], pair.structures[chosen], valid),
+        _example(rng, images[1], labels[1], pair.structures[chosen], valid),
+    )
+
+
+def _vary_contrast(rng: Rng, images: np.ndarray) -> np.ndarray:
+    curve = np.linspace(0, 1, 256) ** np.exp(rng.normal(0, 0.25))
+    if rng.random() < 0.15:
+        curve = 1 - curve
+    low, high = rng.uniform(0, 0.1), rng.uniform(0.8, 1.0)
+    return ((low + (high - low) * curve) * 255).astype(np.uint8)[images]
+
+
+def _choose_structures(rng: Rng, labels: np.ndarray, structures: np.ndarray, count: int) -> np.ndarray:
+    """Indices of structures, uniform over the logarithm of their area; what fills nearly all is left out."""
+    pixels = labels[0].size
+    areas = np.stack([np.bincount(each.ravel(), minlength=len(structures)) for each in labels]) @ structures.T
+    smallest, largest = areas.min(0), areas.max(0)
+    usable = np.flatnonzero((smallest >= 10) & (largest <= 0.9 * pixels) & (np.arange(len(structures)) > 0))
+    if usable.size == 0:
+        # A slice in which only the background is large enough still trains the network on that background.
+        return np.zeros(count, dtype=np.intp)
+    bins = np.floor(np.log(areas[0][usable] / 10) / np.log(pixels / 10) * _AREA_BINS).astype(int)
+    chosen = []
+    for _ in range(count):
+        bin_chosen = rng.choice(np.unique(bins))
+        chosen.append(rng.choice(usable[bins == bin_chosen]))
+    return np.array(chosen)
+
+
+def _example(rng: Rng, image: np.ndarray, labels: np.ndarray, members: np.ndarray, valid: np.ndarray) -> Example:
+    targets, whole = [], []
+    for member in members:
+        mask = member[labels] & valid
+        is_whole = True
+        if rng.random() < 0.6:
+            components, found = ndimage.label(mask)
+            if found > 1:
+                sizes = np.bincount(components.ravel())[1:]
+                component = rng.choice(found, p=sizes / sizes.sum())
+                if sizes[component] >= 8:
+                    mask, is_whole = components == component + 1, False
+        targets.append(mask)
+        whole.append(is_whole)
+    return Example(image, valid, np.stack(targets), np.array(whole))

@@ -1,0 +1,217 @@
+"""One training of the default model: network, optimiser, state on disk, and the training step."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from SAMFinetuneLogic.errors import ModelError
+from SAMFinetuneLogic.files import atomic_target
+from SAMFinetuneLogic.models.checkpoint_files import read_checkpoint
+from SAMFinetuneLogic.models.compact import COMPACT_CONFIG, build_compact_sam
+from SAMFinetuneLogic.synthetic.batches import Batch
+from SAMFinetuneLogic.synthetic.episodes import BOX, CLICK, OTHER_SLICE, Prompts, add_correction, first_prompts
+from SAMFinetuneLogic.synthetic.objective import overlaps, round_loss
+
+STATE_FILE = "state.pt"
+_LATER_ROUNDS = torch.tensor([0.45, 0.25, 0.2, 0.1])
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Everything that decides what is learned; stored with the state and in the model's record."""
+
+    size: int = 128
+    pairs: int = 8
+    targets: int = 2
+    learning_rate: float = 8e-4
+    warmup_steps: int = 200
+    weight_decay: float = 0.02
+    ema: float = 0.998
+    seed: int = 0
+
+
+class Trainer:
+    """Holds the network in the working precision, its float32 weights, their moving average and the optimiser."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: TrainingSettings,
+        compiled: bool = False,
+        device: torch.device | None = None,
+        start: Path | None = None,
+    ) -> None:
+        """Build the network, or continue from the state in ``folder``.
+
+        Args:
+            folder: where the state lies or will lie.
+            settings: what to train.
+            compiled: compile encoder and decoder with ``torch.compile``.
+            device: CPU when None.
+            start: checkpoint that gives the weights of a training that has no state yet.
+
+        Raises:
+            ModelError: ``start`` is not a checkpoint of this architecture.
+        """
+        device = device or torch.device("cpu")
+        self.folder, self.settings, self.device = folder, settings, device
+        self.config = {**COMPACT_CONFIG, "size": settings.size}
+        torch.manual_seed(settings.seed)
+        self.network = build_compact_sam(self.config).to(device)
+        if start is not None and not (folder / STATE_FILE).exists():
+            _load_weights(self.network, start)
+        self.weights = [p.detach().clone().float() for p in self.network.parameters()]
+        self.average = [w.clone() for w in self.weights]
+        decayed = [w for w in self.weights if w.ndim > 1]
+        plain = [w for w in self.weights if w.ndim <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=settings.learning_rate,
+            betas=(0.9, 0.99),
+            foreach=True,
+        )
+        position = self.network.prompt_encoder.pe_layer
+        self.network.to(torch.bfloat16)
+        position.float()
+        self.step, self.seconds = 0, 0.0
+        self.history: list[dict[str, float]] = []
+        self.encode: Callable[..., torch.Tensor] = self.network.image_encoder.forward
+        self.decode: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self.network.mask_decoder.predict_masks
+        if compiled:
+            self.encode = torch.compile(self.encode, dynamic=False)
+            self.decode = torch.compile(self.decode, dynamic=False)
+        if self.state_file.exists():
+            self._load()
+
+    @property
+    def state_file(self) -> Path:
+        return self.folder / STATE_FILE
+
+    def save(self) -> None:
+        """Write the state atomically; a kill at any moment leaves the state before or after it."""
+        state = {
+            "settings": asdict(self.settings),
+            "config": self.config,
+            "weights": self.weights,
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "position": self.network.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.cpu(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": self.history,
+        }
+        with atomic_target(self.state_file) as temporary:
+            torch.save(state, temporary)
+
+    def _load(self) -> None:
+        state = torch.load(self.state_file, map_location=self.device, weights_only=True)
+        with torch.no_grad():
+            for mine, stored in zip(self.weights, state["weights"], strict=True):
+                mine.copy_(stored)
+            for mine, stored in zip(self.average, state["average"], strict=True):
+                mine.copy_(stored)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.network.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.copy_(state["position"])
+        self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
+        self._push_weights()
+
+    @torch.no_grad()
+    def _push_weights(self) -> None:
+        for parameter, weight in zip(self.network.parameters(), self.weights, strict=True):
+            parameter.copy_(weight)
+
+    def _predict(self, embeddings: torch.Tensor, batch: Batch, prompts: Prompts) -> tuple[torch.Tensor, torch.Tensor]:
+        encoder, device = self.network.prompt_encoder, self.device
+        coords, labels = prompts.coords.to(device), prompts.labels.to(device)
+        tokens = encoder.embed_tokens(coords, labels)
+        if bool(prompts.from_other_slice.any()):
+            pooled = self._pooled_partner(embeddings, batch)
+            use = prompts.from_other_slice.to(device)[:, None, None]
+            tokens = torch.cat([tokens[:, :6], torch.where(use, pooled, tokens[:, 6:])], dim=1)
+        maps = encoder.draw(coords, labels, prompts.mask_logits.to(device))
+        keep = torch.ones(len(maps), 5)
+        keep[:, :3] = prompts.drawn.float().unsqueeze(1)
+        keep[:, 3:] = prompts.has_mask.float().unsqueeze(1)
+        maps = (
+            (maps * keep.to(device)[:, :, None, None]).to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+        )
+        dense = encoder.mask_downscaling(maps)
+        logits, iou = self.decode(embeddings, encoder.get_dense_pe(), tokens, dense)
+        return logits.float(), iou.float()
+
+    def _pooled_partner(self, embeddings: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Mean embedding of structure and of surroundings in the partner slice as two tokens (N, 2, C)."""
+        masks = batch.of_partner(batch.targets).to(embeddings).unsqueeze(1)
+        weights = functional.adaptive_avg_pool2d(masks, (embeddings.shape[-2], embeddings.shape[-1]))
+        features = batch.of_partner(embeddings)
+        both = torch.cat([weights, 1 - weights], 1).flatten(2)
+        pooled = both @ features.flatten(2).transpose(1, 2) / (both.sum(-1, keepdim=True) + 1e-3)
+        kinds = torch.tensor([1, 0], device=self.device).expand(len(masks), 2)
+        return self.network.prompt_encoder.embed_targets(pooled, kinds)
+
+    def train_step(self, batch: Batch, generator: torch.Generator, rate: float) -> dict[str, float]:
+        """One step: the first prompt and one later round are learned from, those between only lead there."""
+        images = batch.images.to(self.device, torch.bfloat16)
+        targets = batch.targets.to(self.device)
+        embeddings = self.encode(images).repeat_interleave(batch.targets_per_image, 0)
+        prompts, kinds = first_prompts(batch, generator)
+        logits, iou = self._predict(embeddings, batch, prompts)
+        ambiguous = prompts.ambiguous.to(self.device)
+        loss = round_loss(logits, iou, targets, ambiguous)
+        shown = _shown_logits(logits, iou, ambiguous)
+        first_dice = overlaps(shown, targets)[1].cpu()
+        rounds = int(torch.multinomial(_LATER_ROUNDS, 1, generator=generator)) + 1
+        for number in range(1, rounds + 1):
+            prompts = add_correction(prompts, batch, shown, generator)
+            with torch.set_grad_enabled(number == rounds):
+                logits, iou = self._predict(embeddings, batch, prompts)
+            shown = logits[:, :1].detach()
+        loss = loss + round_loss(logits, iou, targets, prompts.ambiguous.to(self.device))
+        last_dice = overlaps(shown, targets)[1].cpu()
+        loss.backward()
+        norm = self._update(rate)
+        report = {"loss": loss.item(), "norm": norm, "dice_last": last_dice.mean().item()}
+        for name, kind in (("click", CLICK), ("box", BOX), ("other", OTHER_SLICE)):
+            if bool((kinds == kind).any()):
+                report[f"dice_{name}"] = first_dice[kinds == kind].mean().item()
+        return report
+
+    @torch.no_grad()
+    def _update(self, rate: float) -> float:
+        used = []
+        for parameter, weight in zip(self.network.parameters(), self.weights, strict=True):
+            weight.grad = None if parameter.grad is None else parameter.grad.float()
+            parameter.grad = None
+            if weight.grad is not None:
+                used.append(weight)
+        norm = float(torch.nn.utils.clip_grad_norm_(used, 1.0))
+        if np.isfinite(norm):
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            self.optimiser.step()
+            decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+            torch._foreach_lerp_(self.average, self.weights, 1 - decay)
+            self._push_weights()
+        self.step += 1
+        return norm
+
+
+def _shown_logits(logits: torch.Tensor, iou: torch.Tensor, ambiguous: torch.Tensor) -> torch.Tensor:
+    """What a user would be shown (N, 1, S, S): the best-rated candidate of an ambiguous prompt, else the answer."""
+    choice = torch.where(ambiguous, 1 + iou[:, 1:].argmax(1), 0)
+    return logits.detach()[torch.arange(len(choice), device=choice.device), choice].unsqueeze(1)
+
+
+@torch.no_grad()
+def _load_weights(network: torch.nn.Module, checkpoint: Path) -> None:
+    state = read_checkpoint(checkpoint).state
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(
+            f"{checkpoint} is not a checkpoint of the default model: training cannot start with it."
+        ) from error

@@ -1,0 +1,90 @@
+"""The training loop of the default model: for some minutes, from the last state, with a log."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from SAMFinetuneLogic.synthetic.batches import make_batch
+from SAMFinetuneLogic.synthetic.feed import PairFeed
+from SAMFinetuneLogic.synthetic.trainer import Trainer, TrainingSettings
+
+_SAVE_SECONDS = 240
+_LOG_STEPS = 25
+
+
+def train(
+    folder: Path,
+    settings: TrainingSettings,
+    minutes: float,
+    finish_steps: int = 0,
+    compiled: bool = False,
+    producers: int = 1,
+    device: torch.device | None = None,
+    start: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> Trainer:
+    """Train for ``minutes`` from the last state in ``folder``.
+
+    The learning rate is constant, so that a later call may go on from any state; over ``finish_steps`` further steps
+    at the end it falls to zero, which a training that is to be released should do.
+
+    Raises:
+        OutputError: the folder cannot be written.
+        ModelError: ``start`` does not fit.
+    """
+    trainer = Trainer(folder, settings, compiled, device, start)
+    say(f"At step {trainer.step} after {trainer.seconds / 60:.0f} minutes; training for {minutes:.0f} more.")
+    rng = np.random.default_rng([settings.seed, trainer.step])
+    generator = torch.Generator().manual_seed(settings.seed + trainer.step)
+    mean, std = (buffer.float().cpu() for buffer in (trainer.network.pixel_mean, trainer.network.pixel_std))
+    feed = PairFeed(settings.size, seed=settings.seed + 1000 * (trainer.step + 1), producers=producers)
+    before = trainer.seconds
+    started = saved = time.monotonic()
+    reports: list[dict[str, float]] = []
+    finishing = 0
+    try:
+        while True:
+            elapsed = time.monotonic() - started
+            if elapsed >= minutes * 60:
+                if finishing >= finish_steps:
+                    break
+                finishing += 1
+            rate = settings.learning_rate * min(1.0, (trainer.step + 1) / settings.warmup_steps)
+            rate *= 1 - finishing / (finish_steps + 1)
+            batch = make_batch(rng, feed.draw(rng, settings.pairs), settings.targets, mean, std)
+            reports.append(trainer.train_step(batch, generator, rate))
+            trainer.seconds = before + time.monotonic() - started
+            if len(reports) == _LOG_STEPS:
+                line = _summary(reports) | {
+                    "step": trainer.step,
+                    "minutes": trainer.seconds / 60,
+                    "rate": rate,
+                    "pairs_made": feed.produced,
+                }
+                trainer.history.append(line)
+                say(json.dumps({key: round(value, 4) for key, value in line.items()}))
+                reports = []
+            if time.monotonic() - saved > _SAVE_SECONDS:
+                trainer.save()
+                saved = time.monotonic()
+    finally:
+        trainer.save()
+        feed.close()
+    return trainer
+
+
+def _summary(reports: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each figure over the steps that have it."""
+    keys = sorted({key for report in reports for key in report})
+    return {key: float(np.mean([report[key] for report in reports if key in report])) for key in keys}
+
+
+def lower_priority() -> None:
+    """Let the user's own work go first."""
+    if hasattr(os, "nice"):
+        os.nice(10)

@@ -1,0 +1,41 @@
+"""Coordinates on the command line."""
+
+import argparse
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from SAMFinetuneLogic.cli.arguments import join_negative_values, numbers
+
+
+def a_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--point", type=numbers(3, "a point"), action="append", default=[])
+    parser.add_argument("--window")
+    parser.add_argument("--quiet", action="store_true")
+    return parser
+
+
+@given(st.lists(st.tuples(*[st.floats(-1e6, 1e6)] * 3), min_size=1, max_size=4))
+def test_every_point_parses_whatever_its_signs(points):
+    argv = [word for point in points for word in ("--point", ",".join(map(repr, point)))]
+    assert a_parser().parse_args(join_negative_values(argv)).point == points
+
+
+@pytest.mark.parametrize("text", ["-12.5,30,4", "-.5,30,4", "-1e1, 2, 3", "-5,-5,-5"])
+def test_negative_values_are_values(text):
+    (point,) = a_parser().parse_args(join_negative_values(["--point", text, "--quiet"])).point
+    assert point == tuple(float(part) for part in text.split(","))
+
+
+def test_options_stay_options():
+    assert join_negative_values(["--quiet", "-v", "--window=-5/3", "-600/1500"])[:2] == ["--quiet", "-v"]
+    arguments = a_parser().parse_args(join_negative_values(["--window", "-600/1500", "--quiet"]))
+    assert (arguments.window, arguments.quiet) == ("-600/1500", True)
+
+
+@pytest.mark.parametrize("text", ["1,2", "1,2,3,4", "a,b,c", "", "1,,2", "nan,1,2", "inf,0,0", "1;2;3"])
+def test_what_is_no_point_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="3 numbers"):
+        numbers(3, "a point")(text)

@@ -1,0 +1,113 @@
+import json
+
+import numpy as np
+import pytest
+
+from SAMFinetuneLogic.cli.main import main
+from SAMFinetuneLogic.evaluation.manifest import read_manifest
+from SAMFinetuneLogic.evaluation.segmenter import ModelSegmenter
+from SAMFinetuneLogic.evaluation.targets import case_targets
+from SAMFinetuneLogic.metrics import Click
+
+
+@pytest.fixture(scope="module")
+def a_checkpoint(tmp_path_factory):
+    """A very small model of the default model's architecture, with random weights."""
+    import torch
+    from safetensors.torch import save_file
+
+    from SAMFinetuneLogic.models.compact import COMPACT_CONFIG, build_compact_sam
+
+    torch.manual_seed(0)
+    config = {**COMPACT_CONFIG, "size": 64, "widths": [8, 16, 24, 32], "depths": [1, 1, 1], "neck_width": 16}
+    network = build_compact_sam(config)
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    save_file(weights, path, {"samfinetune": json.dumps({"config": config})})
+    return path
+
+
+@pytest.fixture
+def a_model(a_checkpoint):
+    from SAMFinetuneLogic.models.loading import load_model
+
+    return load_model(a_checkpoint, "cpu")
+
+
+def test_a_model_is_prompted_as_the_product_prompts_it(a_model, a_manifest_file):
+    from SAMFinetuneLogic.prompting.cache import EmbeddingCache
+    from SAMFinetuneLogic.prompting.placement import SlicePrompts
+    from SAMFinetuneLogic.prompting.predictor import SlicePredictor
+    from SAMFinetuneLogic.prompting.slice_image import SliceImage
+    from SAMFinetuneLogic.prompting.slice_prediction import predict_slice
+
+    target = case_targets(read_manifest(a_manifest_file).cases[0])[0]
+    predictor = SlicePredictor(a_model, EmbeddingCache())
+    embedded = predictor.embed(SliceImage.of(target.volume, target.slice, target.window))
+    points, labels = np.array([[18.0, 20.0], [3.0, 5.0]]), np.array([1, 0])
+    box = np.array([[8.0, 10.0, 28.0, 30.0]])
+
+    opened = ModelSegmenter(a_model).open(target)
+    one = opened.predict([Click(18, 20)])
+    two = opened.predict([Click(18, 20), Click(3, 5, positive=False)], feedback=one.mask_logits)
+    boxed = opened.predict(box=(8, 10, 28, 30))
+
+    expected_one = predict_slice(predictor, embedded, SlicePrompts(points[:1], labels[:1]))
+    expected_two = predict_slice(predictor, embedded, SlicePrompts(points, labels), expected_one.mask_logits)
+    expected_boxed = predict_slice(predictor, embedded, SlicePrompts(boxes=box))
+    assert (one.count, two.count, boxed.count) == (3, 1, 1)
+    for answer, expected in ((one, expected_one), (two, expected_two), (boxed, expected_boxed)):
+        np.testing.assert_allclose(answer.slice_logits, expected.slice_logits, atol=1e-5)
+        np.testing.assert_allclose(answer.predicted_iou, expected.predicted_iou, atol=1e-5)
+
+
+def test_the_description_tells_models_apart(a_model, a_checkpoint):
+    from SAMFinetuneLogic.files import sha256_of
+
+    assert ModelSegmenter(a_model).description["sha256"] == sha256_of(a_checkpoint)
+
+
+def test_the_command_measures_a_model_and_overwrites_nothing(a_checkpoint, a_manifest_file, tmp_path, capsys):
+    sheet, numbers = tmp_path / "sheet.png", tmp_path / "numbers.json"
+    command = ["evaluate", str(a_manifest_file), "--protocol", "box", "--model", str(a_checkpoint)]
+    command += ["--max-labels", "1", "--noisy", "2", "--device", "cpu", "--results", str(tmp_path / "runs")]
+    command += ["--sheet", str(sheet), "--json", str(numbers), "--quiet"]
+
+    assert main(command) == 0
+
+    out = capsys.readouterr().out
+    content = json.loads(numbers.read_text())
+    assert "model, noisy user" in out and "MR (1 case)" in out
+    assert list(content["overall"])[:2] == ["model", "model, noisy user"]
+    assert [result["case"] for result in content["results"]] == ["abdomen", "brain", "film"]
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    assert main(command) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+    assert json.loads(numbers.read_text()) == content
+
+
+def test_the_command_clicks_on_a_model(a_checkpoint, a_manifest_file, capsys):
+    command = ["evaluate", str(a_manifest_file), "--protocol", "points", "--model", str(a_checkpoint)]
+
+    assert main([*command, "--max-labels", "1", "--device", "cpu", "--no-baselines", "--quiet"]) == 0
+
+    out = capsys.readouterr().out
+    assert "NoC 0.85" in out and "Spearman" in out and "watershed" not in out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "none", "--sheet", "s.png"], "choose a model"),
+        (["--model", "none", "--no-baselines"], "nothing to evaluate"),
+        (["--model", "no_such_model"], "neither a model nor a file"),
+        (["--protocol", "circles"], "circles"),
+        (["--max-labels", "0"], "above zero"),
+    ],
+)
+def test_bad_input_gives_one_line_and_exit_code_2(a_manifest_file, capsys, options, message):
+    assert main(["evaluate", str(a_manifest_file), *options]) == 2
+
+    err = capsys.readouterr().err
+    assert message in err and len(err.splitlines()) == 1

@@ -1,0 +1,183 @@
+"""The second look at small structures, with a stand-in for the model that sees the image at its input resolution."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from SAMFinetuneLogic.imaging.axes import SliceIndex
+from SAMFinetuneLogic.imaging.windows import Window
+from SAMFinetuneLogic.models.preprocessing import Preprocessing, SliceTransform
+from SAMFinetuneLogic.prompting.candidates import Candidates
+from SAMFinetuneLogic.prompting.crops import MIN_CROP_PIXELS, crop_around, object_bounds
+from SAMFinetuneLogic.prompting.placement import SlicePrompts
+from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
+from SAMFinetuneLogic.prompting.refine import refine
+from SAMFinetuneLogic.prompting.slice_image import SliceImage
+
+SIZE = 64
+
+
+class SharpEyes:
+    """Finds what is brighter than 100 of 255, at a quarter of its input's resolution; remembers what it was asked."""
+
+    def __init__(self, second=None):
+        self.model = SimpleNamespace(
+            mask_size=(SIZE // 4, SIZE // 4), entry=SimpleNamespace(prompts=("point", "box", "mask"))
+        )
+        self.asked = []
+        self._second = second
+
+    def embed(self, image):
+        transform = SliceTransform(image.shape, image.spacing, Preprocessing("minmax", "longest_pad", SIZE))
+        return EmbeddedSlice(image, transform.prepare(image.to_uint8())[None], transform)
+
+    def predict(self, embedded, points, labels, box=None, mask_logits=None, multimask=None):
+        self.asked.append(
+            SimpleNamespace(embedded=embedded, points=points, box=box, mask=mask_logits, multimask=multimask)
+        )
+        gray = embedded.embedding.mean(dim=1, keepdim=True)
+        low_res = 20 * (F.adaptive_avg_pool2d(gray, self.model.mask_size)[0] - 100 / 255)
+        on_slice = embedded.transform.logits_to_slice(low_res)
+        if embedded.image.crop is not None and self._second is not None:
+            on_slice = self._second(on_slice)
+        iou = np.array([0.9 if embedded.image.crop is None else 0.95], dtype=np.float32)
+        return Candidates(on_slice.numpy(), low_res.numpy(), iou)
+
+
+def disc(shape, centre, radius, spacing=(1.0, 1.0)):
+    rows, cols = np.indices(shape)
+    return ((rows - centre[0]) * spacing[0]) ** 2 + ((cols - centre[1]) * spacing[1]) ** 2 < radius**2
+
+
+def ask(truth, spacing=(1.0, 1.0), eyes=None, box=None):
+    """(first answer, refined answer, stand-in) for a click on the middle of a bright object."""
+    eyes = eyes or SharpEyes()
+    image = SliceImage(255 * truth.astype(np.uint8), spacing, SliceIndex("k", 0), Window(0.0, 255.0, "as_is"))
+    embedded = eyes.embed(image)
+    click = np.argwhere(truth).mean(axis=0)[None]
+    prompts = SlicePrompts(click, np.array([1]), np.zeros((0, 4)) if box is None else np.array([box], dtype=float))
+    first = eyes.predict(embedded, prompts.points, prompts.labels)
+    return first, refine(eyes, embedded, prompts, first), eyes
+
+
+def dice(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+@pytest.mark.parametrize(
+    "shape, radius, spacing",
+    [
+        ((512, 512), 30, (1.0, 1.0)),
+        ((300, 512), 25, (1.0, 1.0)),
+        ((120, 500), 30, (4.0, 1.0)),
+        ((96, 80), 9, (1.0, 1.0)),
+    ],
+)
+def test_a_small_object_is_drawn_finer(shape, radius, spacing):
+    truth = disc(shape, (shape[0] * 0.4, shape[1] * 0.55), radius, spacing)
+    first, second, _ = ask(truth, spacing)
+    assert second.refined and not first.refined
+    assert second.masks.shape == first.masks.shape
+    assert dice(second.mask, truth) > max(0.95, dice(first.mask, truth))
+    assert second.score == pytest.approx(0.95)
+    # What is fed back at the next click is the finer mask, at the decoder's resolution.
+    assert second.mask_logits.shape == (16, 16) and second.mask_logits.max() > 0 > second.mask_logits.min()
+
+
+def test_prompts_and_the_first_mask_go_along():
+    truth = disc((400, 400), (90, 300), 20)
+    _, _, eyes = ask(truth, box=(68, 278, 112, 322))
+    question = eyes.asked[1]
+    crop = question.embedded.image.crop
+    np.testing.assert_allclose(question.points[0] + (crop.row, crop.col), (90, 300))
+    np.testing.assert_allclose(question.box, np.array([68, 278, 112, 322]) - [crop.row, crop.col] * 2)
+    assert question.multimask is False
+    on_crop = question.embedded.transform.logits_to_slice(torch.as_tensor(question.mask)) > 0
+    assert dice(on_crop.numpy(), truth[crop.slices]) > 0.7
+
+
+def test_a_large_object_and_a_small_slice_need_no_second_look():
+    assert not ask(disc((512, 512), (250, 250), 120))[1].refined
+    assert not ask(disc((32, 32), (16, 16), 4))[1].refined  # nothing finer to see
+
+
+def test_an_object_below_the_first_look_is_found_in_its_box():
+    truth = disc((512, 512), (100, 100), 3)
+    first, second, _ = ask(truth, box=(96, 96, 104, 104))
+    assert not first.mask.any()
+    assert second.refined and dice(second.mask, truth) > 0.7
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        lambda logits: torch.full_like(logits, -5.0),
+        lambda logits: torch.full_like(logits, 5.0),
+        lambda logits: -logits,
+        lambda logits: torch.where(torch.arange(logits.shape[-1]) < 3, 5.0, -5.0).expand_as(logits),
+    ],
+    ids=["empty", "everything", "inverse", "elsewhere"],
+)
+def test_the_first_answer_stays_where_the_second_disagrees_wildly(second):
+    truth = disc((512, 512), (200, 250), 30)
+    first, kept, eyes = ask(truth, eyes=SharpEyes(second))
+    assert kept is first and len(eyes.asked) == 2
+
+
+def test_only_the_chosen_candidate_is_drawn_anew():
+    truth = disc((512, 512), (200, 250), 30)
+    first, _, eyes = ask(truth)
+    two = Candidates(np.repeat(first.slice_logits, 2, 0), np.repeat(first.logits, 2, 0), np.array([0.9, 0.8]))
+    prompts = SlicePrompts(np.array([[200.0, 250.0]]), np.array([1]))
+    second = refine(eyes, eyes.asked[0].embedded, prompts, two.next())
+    assert second.refined and second.chosen == 1
+    np.testing.assert_array_equal(second.slice_logits[0], two.slice_logits[0])
+    assert not second.next().refined
+
+
+def test_a_real_model_refines_and_caches(a_model):
+    truth = disc((300, 300), (100, 150), 20)
+    predictor = SlicePredictor(a_model)
+    image = SliceImage(255 * truth.astype(np.uint8), (1.0, 1.0), SliceIndex("k", 0), Window(0.0, 255.0, "as_is"))
+    embedded = predictor.embed(image)
+    prompts = SlicePrompts(np.array([[100.0, 150.0]]), np.array([1]), np.array([[80.0, 130, 120, 170]]))
+    first = predictor.predict(embedded, prompts.points, prompts.labels, prompts.boxes[0])
+    answer = refine(predictor, embedded, prompts, replace(first, slice_logits=np.where(truth, 3.0, -3.0)[None]))
+    assert answer.masks.shape == (1, 300, 300)
+
+
+# Bounds and crops
+
+
+def test_the_object_is_what_was_clicked():
+    mask = disc((100, 100), (20, 20), 5) | disc((100, 100), (70, 70), 15)
+    clicks = SlicePrompts(np.array([[20.0, 20.0], [99.4, 0.0]]), np.array([1, 0]))
+    assert object_bounds(mask, clicks) == (16, 16, 24, 24)
+    none = SlicePrompts(np.array([[50.0, 50.0]]), np.array([0]))
+    assert object_bounds(mask, none) == (56, 56, 84, 84)  # the largest
+    assert object_bounds(np.zeros((9, 9), dtype=bool), none) is None
+
+
+@given(st.data())
+def test_a_crop_holds_the_object_with_a_margin_and_lies_within_the_slice(data):
+    shape = (data.draw(st.integers(1, 600)), data.draw(st.integers(1, 600)))
+    spacing = (data.draw(st.floats(0.2, 6)), data.draw(st.floats(0.2, 6)))
+    rows = sorted(data.draw(st.tuples(*[st.integers(0, shape[0] - 1)] * 2)))
+    cols = sorted(data.draw(st.tuples(*[st.integers(0, shape[1] - 1)] * 2)))
+    crop = crop_around((rows[0], cols[0], rows[1], cols[1]), shape, spacing)
+    assert crop.row >= 0 and crop.row + crop.rows <= shape[0] and crop.col >= 0 and crop.col + crop.cols <= shape[1]
+    assert crop.row <= rows[0] and rows[1] < crop.row + crop.rows
+    assert crop.col <= cols[0] and cols[1] < crop.col + crop.cols
+    finer = 0 if spacing[0] <= spacing[1] else 1
+    assert (crop.rows, crop.cols)[finer] >= min(MIN_CROP_PIXELS, shape[finer])
+
+
+def test_a_slightly_different_mask_finds_the_same_crop_mostly():
+    crops = {crop_around((100 + d, 200 - d, 130 + d, 228), (512, 512), (0.7, 0.7)) for d in range(-2, 3)}
+    assert len(crops) <= 2
