@@ -23,7 +23,9 @@ COMMANDS = {
     "demo": ("SAMFinetuneLogic.cli.demo", "make a phantom, segment it, and show the result"),
     "export": ("SAMFinetuneLogic.cli.export", "turn a Slicer segmentation into NIfTI"),
     "models": ("SAMFinetuneLogic.cli.models", "list, download, check and remove models"),
+    "pretrain": ("SAMFinetuneLogic.synthetic.command", "train the default model on synthetic images"),
     "evaluate": ("SAMFinetuneLogic.evaluation.command", "measure a model on labelled images"),
+    "pretrain": ("SAMFinetuneLogic.synthetic.command", "train the default model on computed images"),
 }
 
 

@@ -3,6 +3,7 @@
 import json
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,25 +87,29 @@ def _read_torch(path: Path, head: bytes) -> Any:
             warnings.simplefilter("ignore")  # old files: torch's remarks on storages mean nothing to the user
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "GLOBAL" in str(error) or "WeightsUnpickler" in str(error):
+        if "GLOBAL" in str(error) or "Unsupported class" in str(error):
             raise ModelError(
                 f"{path.name} contains Python objects besides tensors (as SAM-Med2D's checkpoint and some training "
                 "checkpoints do), which are not opened because they could run code: save its state dict alone first."
             ) from error
-        raise ModelError(f"{path.name} looks like a damaged pickle file, expected {_PUBLISHED}.") from error
+        raise ModelError(f"{path.name} looks like {_kind_of_broken_file(path, head)}.") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise ModelError(f"{path.name} looks like {_kind_of_broken_file(head, error)}.") from error
+        raise ModelError(f"{path.name} looks like {_kind_of_broken_file(path, head)}.") from error
 
 
-def _kind_of_broken_file(head: bytes, error: Exception) -> str:
+def _kind_of_broken_file(path: Path, head: bytes) -> str:
     if not head.startswith(b"PK"):
-        return f"a damaged or incomplete checkpoint in PyTorch's old format ({type(error).__name__}): fetch it again"
-    text = str(error)
-    if "TorchScript" in text:
-        return "a TorchScript program, expected a state dict"
-    if "central directory" in text or ("PytorchStreamReader" in text and "invalid" in text):
+        return f"a pickle file that is damaged or incomplete, expected {_PUBLISHED}"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.rpartition("/")[2] for name in archive.namelist()]
+    except (zipfile.BadZipFile, OSError):
         return "a truncated zip file (a download that stopped early?): fetch it again"
-    return "a zip file that holds no PyTorch checkpoint: unpack it, and give the checkpoint inside"
+    if "data.pkl" not in names:
+        return "a zip file that holds no PyTorch checkpoint: unpack it, and give the checkpoint inside"
+    if "constants.pkl" in names:
+        return "a TorchScript program, expected a state dict"
+    return "a damaged PyTorch checkpoint: fetch it again"
 
 
 def _is_safetensors(head: bytes) -> bool:

@@ -75,6 +75,11 @@ def choose_precision(device: torch.device, name: str = "auto", gains_on_cpu: boo
     raise ModelError(f"'{name}' is not a precision: use auto, fp32, bf16 or fp16.")
 
 
+def gains_from_half_on_cpu(backbone: str) -> bool:
+    """Whether an encoder consists of large matrix products. The small ones are bound by memory and overheads."""
+    return backbone in ("vit_b", "vit_l", "vit_h")
+
+
 @cache
 def cpu_has_bf16_units() -> bool:
     """Whether this CPU multiplies bf16 matrices in hardware (AMX or AVX-512 BF16 on x86, BF16 on Arm).

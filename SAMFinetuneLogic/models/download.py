@@ -37,14 +37,14 @@ def download(
     sha256: str | None,
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck | None = None,
-    wait: Callable[[float], None] = time.sleep,
+    wait: Callable[[float], None] | None = None,
 ) -> Path:
     """Fetch ``url`` into ``target``.
 
     Args:
         size, sha256: what the file must have; None where nobody states it.
         progress: called with (bytes so far, bytes in total); the total is 0 while it is unknown.
-        wait: called with the seconds to wait before trying again.
+        wait: called with the seconds to wait before trying again; default: ``time.sleep``.
 
     Returns:
         ``target``.
@@ -57,7 +57,7 @@ def download(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _require_space(target.parent, size, _length(part))
-        _fetch_with_retries(url, part, size, progress, cancelled, wait)
+        _fetch_with_retries(url, part, size, progress, cancelled, wait or time.sleep)
         _check(part, url, size, sha256)
         part.replace(target)
     except OSError as error:

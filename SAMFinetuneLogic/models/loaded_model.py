@@ -10,7 +10,7 @@ from torch import nn
 
 from SAMFinetuneLogic.errors import ModelError
 from SAMFinetuneLogic.models.catalogue import ModelEntry
-from SAMFinetuneLogic.models.device import DTYPES, Precision, choose_precision, describe_device
+from SAMFinetuneLogic.models.device import DTYPES, Precision, choose_precision, describe_device, gains_from_half_on_cpu
 from SAMFinetuneLogic.models.preprocessing import Preprocessing
 from SAMFinetuneLogic.models.weights_hash import hash_weights, weights_fingerprint
 
@@ -149,8 +149,9 @@ class LoadedModel:
         self.network.to("cpu")
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        self.precision = choose_precision(torch.device("cpu"), "auto" if self.precision != "fp32" else "fp32")
         self.device = torch.device("cpu")
+        wanted = "fp32" if self.precision == "fp32" else "auto"
+        self.precision = choose_precision(self.device, wanted, gains_from_half_on_cpu(self.entry.backbone))
         self._batch_limit = 1
         self.warnings.append(message)
         warnings.warn(message, RuntimeWarning, stacklevel=3)

@@ -7,16 +7,13 @@ from SAMFinetuneLogic.errors import ModelError
 from SAMFinetuneLogic.files import sha256_of
 from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID, Backbone, ModelEntry, load_catalogue
 from SAMFinetuneLogic.models.checkpoints import OpenedCheckpoint, open_checkpoint
-from SAMFinetuneLogic.models.device import choose_device, choose_precision
+from SAMFinetuneLogic.models.device import choose_device, choose_precision, gains_from_half_on_cpu
 from SAMFinetuneLogic.models.fast_attention import use_folded_attention
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 from SAMFinetuneLogic.models.preprocessing_rule import SAM_PREPROCESSING, Preprocessing
 from SAMFinetuneLogic.models.store import ModelStore
 
 __all__ = ["LoadedModel", "load_model"]
-
-_GAIN_FROM_HALF_ON_CPU = ("vit_b", "vit_l", "vit_h")
-"""Backbones made of large matrix products. The small ones are bound by memory and overheads."""
 
 
 def load_model(
@@ -57,7 +54,7 @@ def load_model(
     entry = _with_own_preprocessing(entry, opened)
     opened.network.requires_grad_(False)
     use_folded_attention(opened.network.image_encoder)
-    chosen = choose_precision(torch_device, precision, gains_on_cpu=entry.backbone in _GAIN_FROM_HALF_ON_CPU)
+    chosen = choose_precision(torch_device, precision, gains_from_half_on_cpu(entry.backbone))
     return LoadedModel(opened.network, entry, sha256, torch_device, chosen, notes)
 
 

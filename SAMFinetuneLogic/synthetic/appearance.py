@@ -28,6 +28,7 @@ class Appearance:
         shading: strength of the slow multiplicative field.
         resolution: share of the output resolution at which the slice was acquired.
         gamma: exponent applied to the final image.
+        seed: of the further choices that all slices of the examination share.
     """
 
     style: str
@@ -40,6 +41,7 @@ class Appearance:
     shading: float
     resolution: float
     gamma: float
+    seed: int
 
 
 def random_appearance(rng: Rng, tree: LabelTree) -> Appearance:
@@ -61,6 +63,7 @@ def random_appearance(rng: Rng, tree: LabelTree) -> Appearance:
         shading=rng.choice([0.0, 0.1, 0.3]) if style in ("ct", "pet") else rng.uniform(0, 0.45),
         resolution=rng.choice([1.0, 1.0, 0.6, 0.4, 0.25]),
         gamma=np.exp(rng.normal(0, 0.25)),
+        seed=int(rng.integers(2**31)),
     )
 
 
@@ -90,64 +93,65 @@ def _means(rng: Rng, tree: LabelTree, style: str, contrast: float) -> np.ndarray
 def render(rng: Rng, tree: LabelTree, look: Appearance) -> np.ndarray:
     """Render one slice: (size, size) uint8."""
     labels, size = tree.labels, tree.labels.shape[0]
+    shared = np.random.default_rng(look.seed)
     y, x = grid(size)
     image = look.means[labels]
     image = image + look.slopes[labels, 0] * y + look.slopes[labels, 1] * x
     strength = look.textures[labels]
     coarse, fine = (smooth_noise(rng, size, cells) for cells in look.texture_cells)
     image = image + strength * (0.6 * coarse + 0.4 * fine)
-    image = _style_before_blur(rng, image, labels, look)
+    image = _style_before_blur(rng, shared, image, labels, look)
     image = ndimage.gaussian_filter(image.astype(np.float32), look.blur, mode="nearest")
     if look.shading > 0:
         image = image * np.exp(look.shading * 0.5 * smooth_noise(rng, size, rng.uniform(1.5, 4)))
-    image = _style_after_blur(rng, image, look)
-    return _finish(rng, image, look)
+    image = _style_after_blur(rng, shared, image, look)
+    return _finish(shared, image, look)
 
 
-def _style_before_blur(rng: Rng, image: np.ndarray, labels: np.ndarray, look: Appearance) -> np.ndarray:
+def _style_before_blur(rng: Rng, shared: Rng, image: np.ndarray, labels: np.ndarray, look: Appearance) -> np.ndarray:
     size = image.shape[0]
     if look.style == "ultrasound":
         edges = np.zeros_like(image)
         edges[:, :-1] += np.abs(np.diff(image, axis=1))
         edges[:-1] += np.abs(np.diff(image, axis=0))
         visible = np.clip(smooth_noise(rng, size, 5) + 0.7, 0, 1.5)
-        image = image * rng.uniform(0.4, 1.0) + rng.uniform(0.5, 2.5) * visible * ndimage.maximum_filter(edges, 2)
+        image = image * shared.uniform(0.6, 1.0) + shared.uniform(0.3, 1.6) * visible * ndimage.maximum_filter(edges, 2)
     elif look.style == "xray":
         y, x = grid(size)
-        count, tilt = rng.uniform(4, 11), rng.uniform(-1.2, 1.2)
+        count, tilt = shared.uniform(4, 11), shared.uniform(-1.2, 1.2)
         phase = count * (y + tilt * np.abs(x) ** rng.uniform(1, 2)) + rng.uniform(0, 6)
-        ribs = np.clip(np.sin(phase * np.pi) - rng.uniform(-0.2, 0.5), 0, 1)
-        image = image + rng.uniform(0.0, 0.25) * ribs
+        ribs = np.clip(np.sin(phase * np.pi) - shared.uniform(-0.2, 0.5), 0, 1)
+        image = image + shared.uniform(0.0, 0.25) * ribs
         spine = np.exp(-0.5 * ((x - rng.normal(0, 0.1)) / rng.uniform(0.05, 0.2)) ** 2)
-        image = image + rng.uniform(0, 0.4) * spine
-    elif look.style == "ct" and rng.random() < 0.6:
-        bright = rng.random(len(look.means)) < 0.12
+        image = image + shared.uniform(0, 0.4) * spine
+    elif look.style == "ct" and shared.random() < 0.6:
+        bright = shared.random(len(look.means)) < 0.12
         bright[0] = False
-        image = np.where(bright[labels], rng.uniform(0.9, 1.6), image)
+        image = np.where(bright[labels], shared.uniform(0.9, 1.6), image)
     return image
 
 
-def _style_after_blur(rng: Rng, image: np.ndarray, look: Appearance) -> np.ndarray:
+def _style_after_blur(rng: Rng, shared: Rng, image: np.ndarray, look: Appearance) -> np.ndarray:
     size = image.shape[0]
     if look.resolution < 1:
         low = max(16, round(size * look.resolution))
         image = resize_bilinear(image, low, low)
     noise = rng.standard_normal(image.shape, dtype=np.float32)
     if look.style == "ultrasound":
-        grain = ndimage.gaussian_filter(noise, (rng.uniform(0.3, 0.9), rng.uniform(0.5, 1.6)))
-        image = image * (1 + rng.uniform(0.2, 0.6) * grain / (grain.std() + 1e-6))
+        grain = ndimage.gaussian_filter(noise, (shared.uniform(0.3, 0.9), shared.uniform(0.5, 1.6)))
+        image = image * (1 + shared.uniform(0.2, 0.6) * grain / (grain.std() + 1e-6))
     elif look.style == "mr":
         other = rng.standard_normal(image.shape, dtype=np.float32)
         image = np.hypot(image + look.noise * noise, look.noise * other)
     else:
-        if look.style == "ct" and rng.random() < 0.5:
-            noise = ndimage.gaussian_filter(noise, rng.uniform(0.4, 0.9))
+        if look.style == "ct" and shared.random() < 0.5:
+            noise = ndimage.gaussian_filter(noise, shared.uniform(0.4, 0.9))
             noise /= noise.std() + 1e-6
         image = image + look.noise * noise
     if look.resolution < 1:
         image = resize_bilinear(image, size, size)
-    if look.style == "ultrasound" and rng.random() < 0.6:
-        image = image * _sector(rng, size)
+    if look.style == "ultrasound" and shared.random() < 0.6:
+        image = image * _sector(shared, size)
     return image
 
 
@@ -164,16 +168,16 @@ def _sector(rng: Rng, size: int) -> np.ndarray:
     return light
 
 
-def _finish(rng: Rng, image: np.ndarray, look: Appearance) -> np.ndarray:
+def _finish(shared: Rng, image: np.ndarray, look: Appearance) -> np.ndarray:
     """A display window, gamma and 8 bits, as a viewer's window would do."""
-    low, high = np.percentile(image, [rng.uniform(0, 2), rng.uniform(97.5, 100)])
-    if look.style == "ct" and rng.random() < 0.4:
+    low, high = np.percentile(image, [shared.uniform(0, 2), shared.uniform(97.5, 100)])
+    if look.style == "ct" and shared.random() < 0.4:
         middle, width = (
             np.median(image[image > low + 1e-3]) if (image > low + 1e-3).any() else 0.5,
-            rng.uniform(0.3, 0.9),
+            shared.uniform(0.3, 0.9),
         )
         low, high = max(low, middle - width / 2), middle + width / 2
     scaled = np.clip((image - low) / max(high - low, 1e-3), 0, 1) ** look.gamma
-    if look.style == "plain" and rng.random() < 0.3:
+    if look.style == "plain" and shared.random() < 0.3:
         scaled = 1 - scaled
     return (scaled * 255).astype(np.uint8)

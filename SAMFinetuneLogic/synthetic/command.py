@@ -6,6 +6,7 @@ and at the end. The weights that --export writes are the running average of thos
 
 import argparse
 import os
+import signal
 from pathlib import Path
 
 
@@ -48,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     if arguments.minutes > 0:
         lower_priority()
+        # A polite kill ends like Ctrl-C: the state is saved.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         settings = TrainingSettings(
             size=arguments.size,
             pairs=arguments.pairs,

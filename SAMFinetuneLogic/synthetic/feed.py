@@ -1,6 +1,7 @@
 """A stream of synthetic pairs made in another process, with a pool from which the training draws repeatedly."""
 
 import collections
+import contextlib
 import multiprocessing
 import os
 import queue
@@ -11,6 +12,8 @@ from multiprocessing.synchronize import Event
 import numpy as np
 
 from SAMFinetuneLogic.synthetic.samples import SlicePair, random_pair
+
+_MINIMUM = 64
 
 
 def _produce(seed: int, size: int, output: "multiprocessing.Queue[SlicePair]", stop: Event) -> None:
@@ -26,8 +29,8 @@ def _produce(seed: int, size: int, output: "multiprocessing.Queue[SlicePair]", s
 class PairFeed:
     """A pool of pairs that producer processes keep renewing.
 
-    How often a pair is drawn before it is replaced depends on how fast the producers are; every drawing is
-    augmented and given targets anew.
+    Making a pair costs more than a step can spare for all that it draws, so each drawing orders only half as many
+    new pairs; every drawing is augmented and given targets anew.
 
     Args:
         size: side of the slices in pixels.
@@ -42,6 +45,7 @@ class PairFeed:
         self._stop = context.Event()
         self._pool: collections.deque[SlicePair] = collections.deque(maxlen=capacity)
         self.produced = 0
+        self._orders = threading.Semaphore(_MINIMUM)
         self._processes = [
             context.Process(target=_produce, args=(seed + n, size, self._queue, self._stop), daemon=True)
             for n in range(producers)
@@ -54,15 +58,18 @@ class PairFeed:
 
     def _collect(self) -> None:
         while not self._stop.is_set():
-            try:
-                self._pool.append(self._queue.get(timeout=1))
-                self.produced += 1
-            except queue.Empty:
+            if not self._orders.acquire(timeout=1):
                 continue
+            while not self._stop.is_set():
+                with contextlib.suppress(queue.Empty):
+                    self._pool.append(self._queue.get(timeout=1))
+                    self.produced += 1
+                    break
 
-    def draw(self, rng: np.random.Generator, count: int, minimum: int = 64) -> list[SlicePair]:
-        """``count`` pairs from the pool, which holds at least ``minimum``."""
-        while len(self._pool) < minimum:
+    def draw(self, rng: np.random.Generator, count: int) -> list[SlicePair]:
+        """``count`` pairs from the pool; waits until it has its first filling."""
+        self._orders.release(max(1, count // 2))
+        while len(self._pool) < _MINIMUM:
             if not any(process.is_alive() for process in self._processes):
                 raise RuntimeError("The processes that make training images have stopped.")
             time.sleep(0.1)

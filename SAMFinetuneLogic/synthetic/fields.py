@@ -32,7 +32,7 @@ def _taps(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
 
 def smooth_noise(rng: Rng, size: int, cells: float) -> np.ndarray:
     """Zero-mean, unit-variance noise (size, size) with about ``cells`` bumps across the image."""
-    coarse = int(np.clip(round(cells), 2, size)) + 2
+    coarse = min(int(max(round(cells), 2)) + 2, size)
     noise = rng.standard_normal((coarse, coarse), dtype=np.float32)
     if coarse < size:
         noise = resize_bilinear(noise, size, size)

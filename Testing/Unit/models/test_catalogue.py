@@ -80,5 +80,5 @@ def test_an_unknown_id_lists_the_known_ones():
 
 
 def test_reading_it_needs_no_torch():
-    code = "import sys; import SAMFinetuneLogic.models.store as s; s.ModelStore().list(); assert 'torch' not in sys.modules"
+    code = "import sys, SAMFinetuneLogic.models.store as s; s.ModelStore().list(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -147,7 +147,7 @@ def test_incomplete_and_overfull_checkpoints(lite, tmp_path):
 
 def test_encoders_alone(lite, tmp_path):
     encoder = {name: value for name, value in lite.items() if name.startswith("image_encoder.")}
-    with pytest.raises(ModelError, match="without a mask decoder.*fine-tuning"):
+    with pytest.raises(ModelError, match=r"without a mask decoder.*fine-tuning"):
         open_checkpoint(saved(tmp_path / "encoder.pth", encoder))
     entry = replace(find_entry("finetune_sam_ssl_vit_b"), backbone="vit_t_256")
     check_file(tmp_path / "encoder.pth", entry)

@@ -3,12 +3,15 @@
 import hashlib
 import http.server
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from SAMFinetuneLogic.errors import Cancelled, DownloadError
+from SAMFinetuneLogic.models import catalogue, store
 from SAMFinetuneLogic.models import download as module
+from SAMFinetuneLogic.models.catalogue import find_entry
 from SAMFinetuneLogic.models.download import download
 
 CONTENT = bytes(range(256)) * 8000  # 2 MB, several chunks
@@ -178,9 +181,7 @@ def test_a_smaller_file_is_refused(server, tmp_path):
     assert not (tmp_path / "model.pth").exists()
 
 
-@pytest.mark.parametrize(
-    ("status", "message"), [(404, "does not exist"), (403, "answered 403"), (503, "answered 503")]
-)
+@pytest.mark.parametrize(("status", "message"), [(404, "does not exist"), (403, "answered 403"), (503, "answered 503")])
 def test_refusals_are_sentences(server, tmp_path, status, message):
     server.rules.status = status
     with pytest.raises(DownloadError, match=message) as caught:
@@ -198,7 +199,7 @@ def test_a_web_page_is_refused(server, tmp_path):
 def test_no_network_names_the_offline_folder(server, tmp_path):
     server.shutdown()
     server.server_close()
-    with pytest.raises(DownloadError, match="Cannot reach.*SAMFINETUNE_MODELS") as caught:
+    with pytest.raises(DownloadError, match=r"Cannot reach.*SAMFINETUNE_MODELS") as caught:
         fetch(server, tmp_path / "model.pth")
     assert "0x" not in str(caught.value)
 
@@ -222,6 +223,20 @@ def test_an_unwritable_folder_is_a_sentence(server, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DownloadError, match="Cannot write"):
         fetch(server, tmp_path / "file" / "model.pth")
+
+
+def test_a_model_of_the_catalogue_arrives_in_the_model_folder(server, tmp_path, monkeypatch):
+    entry = replace(find_entry("sam_vit_b"), url=server.url, bytes=len(CONTENT), sha256=SHA256)
+    for patched in (catalogue, store):
+        monkeypatch.setattr(patched, "load_catalogue", lambda: {"sam_vit_b": entry})
+    models = store.ModelStore(tmp_path / "models")
+    server.rules.drops = [500_000]
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    path = models.get("sam_vit_b")
+    assert path == tmp_path / "models" / "sam_vit_b_01ec64.pth" and models.verify("sam_vit_b").ok
+    asked = len(server.requests)
+    assert models.get("sam_vit_b") == path and len(server.requests) == asked
+    assert models.remove("sam_vit_b") == (path,)
 
 
 def test_size_and_hash_may_be_unknown(server, tmp_path):

@@ -54,7 +54,7 @@ def test_a_batch_that_is_too_large_is_halved_and_the_limit_kept():
 def test_a_full_gpu_leads_to_the_cpu_with_a_warning():
     """The meta device stands in for the GPU: no memory can be had there."""
     encoder = Greedy(starved="meta")
-    model = a_model(encoder, device="meta", precision="bf16")
+    model = a_model(encoder, device="meta")
     batch = torch.rand(3, 3, 1024, 1024)
     with pytest.warns(RuntimeWarning, match="continues on the CPU"):
         result = model.encode(batch)
@@ -68,12 +68,17 @@ def test_a_full_gpu_leads_to_the_cpu_with_a_warning():
 
 def test_a_network_too_large_for_the_gpu_is_loaded_on_the_cpu():
     class Heavy(Greedy):
-        def _apply(self, function, recurse=True):
-            raise torch.OutOfMemoryError("CUDA out of memory")
+        moves = 0
 
-    encoder = Heavy()
-    with pytest.warns(RuntimeWarning, match="CPU"), pytest.raises(torch.OutOfMemoryError):
-        a_model(encoder, device="meta")  # even the move back fails here; the point is that it was tried
+        def _apply(self, function, recurse=True):
+            self.moves += 1
+            if self.moves == 1:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return self
+
+    with pytest.warns(RuntimeWarning, match="continues on the CPU"):
+        model = a_model(Heavy(), device="meta")
+    assert model.device == torch.device("cpu")
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])

@@ -80,7 +80,7 @@ def test_finds_files_put_by_hand_and_prefers_its_own(a_store, entries):
 def test_an_absent_import_only_model_says_how_to_import(a_store):
     with pytest.raises(ModelError, match="models import medicosam_vit_b FILE"):
         a_store.path_of("medicosam_vit_b")
-    with pytest.raises(DownloadError, match="https://github.com/.*models import medicosam_vit_b FILE"):
+    with pytest.raises(DownloadError, match=r"https://github.com/.*models import medicosam_vit_b FILE"):
         a_store.get("medicosam_vit_b")
 
 

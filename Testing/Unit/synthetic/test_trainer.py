@@ -1,0 +1,109 @@
+"""The training of the default model: objective in closed form, learning, resuming, the released file."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from SAMFinetuneLogic.cli.main import main
+from SAMFinetuneLogic.errors import InputError, ModelError
+from SAMFinetuneLogic.models.loading import load_model
+from SAMFinetuneLogic.synthetic.batches import make_batch
+from SAMFinetuneLogic.synthetic.objective import mask_losses, overlaps
+from SAMFinetuneLogic.synthetic.release import export_checkpoint
+from SAMFinetuneLogic.synthetic.samples import random_pair
+from SAMFinetuneLogic.synthetic.trainer import STATE_FILE, Trainer, TrainingSettings
+
+SETTINGS = TrainingSettings(size=32, pairs=2, targets=2, warmup_steps=1)
+
+
+def a_batch(seed=0):
+    rng = np.random.default_rng(seed)
+    ones = torch.ones(1, 3, 1, 1)
+    return make_batch(rng, [random_pair(rng, 32) for _ in range(2)], 2, 120 * ones, 60 * ones)
+
+
+def test_mask_loss_in_closed_form():
+    targets = torch.zeros(1, 4, 4, dtype=torch.bool)
+    targets[0, :2] = True
+    logits = torch.zeros(1, 1, 4, 4)
+    expected_dice = 1 - (2 * 8 * 0.5 + 1) / (8 + 8 + 1)
+    assert mask_losses(logits, targets).item() == pytest.approx(expected_dice + 2 * np.log(2))
+    sure = torch.where(targets, 30.0, -30.0).unsqueeze(1)
+    assert mask_losses(sure, targets).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_overlaps_in_closed_form():
+    targets = torch.zeros(1, 4, 4, dtype=torch.bool)
+    targets[0, :2] = True
+    predicted = torch.full((1, 1, 4, 4), -1.0)
+    predicted[0, 0, 1:3] = 1.0
+    iou, dice = overlaps(predicted, targets)
+    assert iou.item() == pytest.approx(1 / 3) and dice.item() == pytest.approx(0.5)
+
+
+def test_steps_on_one_batch_lower_its_loss(tmp_path):
+    trainer = Trainer(tmp_path, SETTINGS)
+    batch = a_batch()
+    losses = [
+        trainer.train_step(batch, torch.Generator().manual_seed(1), rate=1e-3 if n else 0.0)["loss"] for n in range(8)
+    ]
+    assert losses[-1] < losses[0]
+
+
+def test_a_saved_training_goes_on_as_if_it_had_not_stopped(tmp_path):
+    unbroken = Trainer(tmp_path / "a", SETTINGS)
+    unbroken.train_step(a_batch(1), torch.Generator().manual_seed(1), rate=1e-3)
+    (tmp_path / "b").mkdir()
+    unbroken.folder = tmp_path / "b"
+    unbroken.save()
+    resumed = Trainer(tmp_path / "b", SETTINGS)
+    assert resumed.step == 1
+    reports = [
+        trainer.train_step(a_batch(2), torch.Generator().manual_seed(2), rate=1e-3) for trainer in (unbroken, resumed)
+    ]
+    assert reports[0] == reports[1]
+    for one, other in zip(unbroken.weights, resumed.weights, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_released_file_loads_as_a_model_with_its_record(tmp_path):
+    trainer = Trainer(tmp_path, SETTINGS)
+    trainer.train_step(a_batch(), torch.Generator().manual_seed(0), rate=1e-3)
+    trainer.save()
+    target = export_checkpoint(tmp_path / STATE_FILE, tmp_path / "model.safetensors")
+    with safe_open(target, "pt") as stream:
+        record = json.loads(stream.metadata()["samfinetune"])["training"]
+    assert record["steps"] == 1 and record["settings"]["size"] == 32
+    model = load_model(target, device="cpu")
+    assert model.preprocessing.size == 32 and model.preprocessing.coordinates == "centre"
+    for (name, parameter), average in zip(model.network.named_parameters(), trainer.average, strict=True):
+        torch.testing.assert_close(parameter.float(), average, atol=1e-3, rtol=1e-3, msg=name)
+
+    restarted = Trainer(tmp_path / "new", SETTINGS, start=target)
+    for weight, average in zip(restarted.weights, trainer.average, strict=True):
+        torch.testing.assert_close(weight, average, atol=1e-3, rtol=1e-3)
+
+
+def test_bad_requests_are_named(tmp_path):
+    with pytest.raises(InputError, match="no training state"):
+        export_checkpoint(tmp_path / STATE_FILE, tmp_path / "model.safetensors")
+    wrong = tmp_path / "wrong.pt"
+    torch.save({"image_encoder.x": torch.zeros(1)}, wrong)
+    with pytest.raises(ModelError, match="not a checkpoint of the default model"):
+        Trainer(tmp_path, SETTINGS, start=wrong)
+
+
+@pytest.mark.slow
+def test_the_command_trains_resumes_and_exports(tmp_path, capsys):
+    options = [str(tmp_path), "--size", "32", "--pairs", "1", "--targets", "1", "--threads", "1"]
+    assert main(["pretrain", *options, "--minutes", "0.01", "--finish", "1"]) == 0
+    steps = torch.load(tmp_path / STATE_FILE, weights_only=True)["step"]
+    assert steps >= 1
+    target = tmp_path / "model.safetensors"
+    assert main(["pretrain", *options, "--minutes", "0.01", "--finish", "1", "--export", str(target)]) == 0
+    assert torch.load(tmp_path / STATE_FILE, weights_only=True)["step"] > steps
+    assert f"At step {steps}" in capsys.readouterr().out
+    assert load_model(target, device="cpu").preprocessing.size == 32
