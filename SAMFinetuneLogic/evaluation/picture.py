@@ -41,7 +41,7 @@ def picture_sheet(report: EvaluationReport, manifest: Manifest, segmenter: Segme
         if result.case not in cases:
             raise InputError(f"The manifest {manifest.path} has no case {result.case!r}; use the one of the report.")
         answer = protocol.answer(cases[result.case], result, context)
-        caption = f"{kind}: {result.case}, {result.name}, {result.scores[MODEL][ranking.metric]:.2f}"
+        caption = f"{kind} {result.scores[MODEL][ranking.metric]:.2f}: {result.case}, {result.name}"
         panels.append(_panel(answer, caption))
     title = f"Protocol {report.protocol}: best, median and worst of {len(report.results)} structures by {ranking.title}"
     legend = [LegendEntry("prediction and prompts", _COLOR), LegendEntry("truth", _WHITE)]

@@ -52,8 +52,17 @@ class ModelSegmenter:
 
     @property
     def description(self) -> dict[str, Any]:
+        from SAMFinetuneLogic.models.weights_hash import hash_weights
+
         model = self._predictor.model
-        return {"id": model.entry.id, "sha256": model.weights_sha256, "precision": str(model.precision)}
+        # The file alone does not tell: adapters and training change the weights in memory.
+        weights = hash_weights(model.network)
+        return {
+            "id": model.entry.id,
+            "sha256": model.weights_sha256,
+            "weights": weights,
+            "precision": str(model.precision),
+        }
 
     def open(self, target: Target) -> "_ModelSlice":
         return _ModelSlice(self._predictor, target)

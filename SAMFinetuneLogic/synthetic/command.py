@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=128, help="side of the input in pixels (default %(default)s)")
     parser.add_argument("--pairs", type=int, default=8, help="pairs of slices in a step (default %(default)s)")
     parser.add_argument("--targets", type=int, default=2, help="structures in a slice (default %(default)s)")
-    parser.add_argument("--rate", type=float, default=8e-4, help="learning rate (default %(default)s)")
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="learning rate (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin a new training with these weights")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default %(default)s)")

@@ -29,8 +29,8 @@ def _produce(seed: int, size: int, output: "multiprocessing.Queue[SlicePair]", s
 class PairFeed:
     """A pool of pairs that producer processes keep renewing.
 
-    Making a pair costs more than a step can spare for all that it draws, so each drawing orders only half as many
-    new pairs; every drawing is augmented and given targets anew.
+    Each drawing orders as many new pairs as it takes, so that the producers neither fall behind nor run ahead; the
+    pool mixes old and new ones, and every drawing is augmented and given targets anew.
 
     Args:
         size: side of the slices in pixels.
@@ -68,7 +68,7 @@ class PairFeed:
 
     def draw(self, rng: np.random.Generator, count: int) -> list[SlicePair]:
         """``count`` pairs from the pool; waits until it has its first filling."""
-        self._orders.release(max(1, count // 2))
+        self._orders.release(count)
         while len(self._pool) < _MINIMUM:
             if not any(process.is_alive() for process in self._processes):
                 raise RuntimeError("The processes that make training images have stopped.")

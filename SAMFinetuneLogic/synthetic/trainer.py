@@ -27,7 +27,7 @@ class TrainingSettings:
     size: int = 128
     pairs: int = 8
     targets: int = 2
-    learning_rate: float = 8e-4
+    learning_rate: float = 1.5e-3
     warmup_steps: int = 200
     weight_decay: float = 0.02
     ema: float = 0.998
@@ -64,16 +64,11 @@ class Trainer:
         self.network = build_compact_sam(self.config).to(device)
         if start is not None and not (folder / STATE_FILE).exists():
             _load_weights(self.network, start)
-        self.weights = [p.detach().clone().float() for p in self.network.parameters()]
+        self.weights = [
+            p.detach().float().clone(memory_format=torch.contiguous_format) for p in self.network.parameters()
+        ]
         self.average = [w.clone() for w in self.weights]
-        decayed = [w for w in self.weights if w.ndim > 1]
-        plain = [w for w in self.weights if w.ndim <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=settings.learning_rate,
-            betas=(0.9, 0.99),
-            foreach=True,
-        )
+        self.optimisers = self._make_optimisers()
         position = self.network.prompt_encoder.pe_layer
         self.network.to(torch.bfloat16)
         position.float()
@@ -87,6 +82,22 @@ class Trainer:
         if self.state_file.exists():
             self._load()
 
+    def _make_optimisers(self) -> list[torch.optim.Optimizer]:
+        """Muon for the matrices (kernels count as matrices, output channels by the rest), AdamW for all else."""
+        self._handles: dict[int, torch.Tensor] = {}
+        matrices: list[torch.Tensor] = []
+        vectors: list[torch.Tensor] = []
+        for (name, _), weight in zip(self.network.named_parameters(), self.weights, strict=True):
+            is_matrix = weight.ndim > 1 and weight[0].numel() > 16 and "embed" not in name and "_token" not in name
+            handle = weight.view(weight.shape[0], -1) if is_matrix else weight
+            self._handles[id(weight)] = handle
+            (matrices if is_matrix else vectors).append(handle)
+        rate, decay = self.settings.learning_rate, self.settings.weight_decay
+        return [
+            torch.optim.Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(vectors, lr=rate, weight_decay=0.0, betas=(0.9, 0.99)),
+        ]
+
     @property
     def state_file(self) -> Path:
         return self.folder / STATE_FILE
@@ -98,7 +109,7 @@ class Trainer:
             "config": self.config,
             "weights": self.weights,
             "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "position": self.network.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.cpu(),
             "step": self.step,
             "seconds": self.seconds,
@@ -114,7 +125,8 @@ class Trainer:
                 mine.copy_(stored)
             for mine, stored in zip(self.average, state["average"], strict=True):
                 mine.copy_(stored)
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(stored)
         self.network.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.copy_(state["position"])
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
         self._push_weights()
@@ -184,15 +196,17 @@ class Trainer:
     def _update(self, rate: float) -> float:
         used = []
         for parameter, weight in zip(self.network.parameters(), self.weights, strict=True):
-            weight.grad = None if parameter.grad is None else parameter.grad.float()
+            handle = self._handles[id(weight)]
+            handle.grad = None if parameter.grad is None else parameter.grad.float().reshape(handle.shape)
             parameter.grad = None
-            if weight.grad is not None:
-                used.append(weight)
+            if handle.grad is not None:
+                used.append(handle)
         norm = float(torch.nn.utils.clip_grad_norm_(used, 1.0))
         if np.isfinite(norm):
-            for group in self.optimiser.param_groups:
-                group["lr"] = rate
-            self.optimiser.step()
+            for optimiser in self.optimisers:
+                for group in optimiser.param_groups:
+                    group["lr"] = rate
+                optimiser.step()
             decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
             torch._foreach_lerp_(self.average, self.weights, 1 - decay)
             self._push_weights()

@@ -59,7 +59,7 @@ class PointsProtocol(SliceProtocol):
         Column("dice_5", "5 clicks"),
         *(Column(f"noc_{t}", f"NoC {t / 100:.2f}", 1, higher_is_better=False) for t in NOC_THRESHOLDS),
     )
-    ranking: ClassVar[Column] = Column(f"dice_{RANKED_CLICKS}", f"{RANKED_CLICKS} clicks")
+    ranking: ClassVar[Column] = Column(f"dice_{RANKED_CLICKS}", f"Dice after {RANKED_CLICKS} clicks")
 
     def evaluate_target(self, target: Target, context: RunContext) -> Result:
         scores: dict[str, Scores] = {}

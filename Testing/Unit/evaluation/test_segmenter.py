@@ -62,9 +62,17 @@ def test_a_model_is_prompted_as_the_product_prompts_it(a_model, a_manifest_file)
 
 
 def test_the_description_tells_models_apart(a_model, a_checkpoint):
+    import torch
+
     from SAMFinetuneLogic.files import sha256_of
 
-    assert ModelSegmenter(a_model).description["sha256"] == sha256_of(a_checkpoint)
+    before = ModelSegmenter(a_model).description
+    with torch.no_grad():
+        next(iter(a_model.network.mask_decoder.parameters())).add_(0.1)
+    after = ModelSegmenter(a_model).description
+
+    assert before["sha256"] == after["sha256"] == sha256_of(a_checkpoint)
+    assert before["weights"] != after["weights"]
 
 
 def test_the_command_measures_a_model_and_overwrites_nothing(a_checkpoint, a_manifest_file, tmp_path, capsys):
