@@ -20,12 +20,13 @@ STOPPED = 130
 # Each module has add_arguments(parser) and run(arguments) -> int; only the one that is asked for is imported.
 COMMANDS = {
     "segment": ("SAMFinetuneLogic.cli.segment", "segment an image from clicks and boxes, as NIfTI"),
+    "propagate": ("SAMFinetuneLogic.cli.propagate", "annotate a few slices, get the rest of the volume"),
     "demo": ("SAMFinetuneLogic.cli.demo", "make a phantom, segment it, and show the result"),
     "export": ("SAMFinetuneLogic.cli.export", "turn a Slicer segmentation into NIfTI"),
     "models": ("SAMFinetuneLogic.cli.models", "list, download, check and remove models"),
+    "fewshot": ("SAMFinetuneLogic.cli.fewshot", "learn a structure from a few labelled slices and find it elsewhere"),
     "pretrain": ("SAMFinetuneLogic.synthetic.command", "train the default model on synthetic images"),
     "evaluate": ("SAMFinetuneLogic.evaluation.command", "measure a model on labelled images"),
-    "pretrain": ("SAMFinetuneLogic.synthetic.command", "train the default model on computed images"),
 }
 
 

@@ -12,6 +12,7 @@ from SAMFinetuneLogic.prompting.placement import SlicePrompts
 
 if TYPE_CHECKING:
     from SAMFinetuneLogic.models.loaded_model import LoadedModel
+    from SAMFinetuneLogic.prompting.predictor import SlicePredictor
 
 
 class OpenedSlice(Protocol):
@@ -63,6 +64,11 @@ class ModelSegmenter:
             "weights": weights,
             "precision": str(model.precision),
         }
+
+    @property
+    def predictor(self) -> "SlicePredictor":
+        """The model with its cache of embeddings."""
+        return self._predictor
 
     def open(self, target: Target) -> "_ModelSlice":
         return _ModelSlice(self._predictor, target)

@@ -38,6 +38,8 @@ class ModelEntry:
         preprocessing: how a slice becomes the network's input.
         prompts: the kinds of prompt that the model was trained with.
         multimask: whether its three candidate masks were trained.
+        single_mask_first: an ambiguous prompt is answered with the single-mask output, the three candidates after
+            it; else, as SAM's authors do, with the best-rated candidate.
         import_only: the user has to bring the file.
         builtin: the file is part of this package.
         encoder_only: holds no decoder, so that it cannot answer prompts.
@@ -57,6 +59,7 @@ class ModelEntry:
     preprocessing: Preprocessing
     prompts: tuple[PromptKind, ...]
     multimask: bool
+    single_mask_first: bool = False
     import_only: bool = False
     builtin: bool = False
     encoder_only: bool = False

@@ -72,6 +72,11 @@ class GlobalAttentionBlock(nn.Module):
         return tokens.transpose(1, 2).reshape(batch, channels, height, width)
 
 
+@torch.compiler.disable
 def upsample_to(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Bilinear up-sampling of ``x`` to the height and width of ``like``."""
+    """Bilinear up-sampling of ``x`` to the height and width of ``like``.
+
+    Kept out of ``torch.compile``: in half precision on a CPU, torch 2.13 compiles its gradient to zero within the
+    decoder's graph. Testing/Unit/synthetic/test_trainer.py compares the gradients of both.
+    """
     return functional.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)

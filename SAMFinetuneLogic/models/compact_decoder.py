@@ -1,7 +1,9 @@
 """Mask decoder of the compact default model: SAM's, with a small convolutional network before its transformer.
 
 In SAM, a prompt reaches the image only through tokens. Here the sum of image embedding and drawn prompts first
-passes a small U-shaped network, so that a click can spread along the structure that it touches.
+passes a small U-shaped network, so that a click can spread along the structure that it touches. It is also told how
+much each position resembles the prompted ones: without that, training on a CPU's budget learned to draw blobs around
+clicks and paid little heed to the image.
 """
 
 import torch
@@ -9,20 +11,58 @@ from torch import nn
 from torch.nn import functional
 
 from SAMFinetuneLogic.models.compact_blocks import Downsample, ResidualBlock, group_norm, upsample_to
+from SAMFinetuneLogic.models.compact_prompt import DRAWN_MAPS
 from SAMFinetuneLogic.models.torch_compat import import_segment_anything
 
 import_segment_anything()
 from segment_anything.modeling import MaskDecoder, TwoWayTransformer  # noqa: E402
 from segment_anything.modeling.transformer import Attention  # noqa: E402
 
+_SIMILARITY_WIDTH = 64
+
+
+class PromptSimilarity(nn.Module):
+    """How much each position looks like what the prompts mark: (B, C, H, W) embedding -> (B, 6 + 5, H, W).
+
+    The mean embedding under the positive clicks, the negative clicks, the box, the ring around the box, the earlier
+    mask and the ring around that mask is compared with every position (cosine). A map is zero where its prompt is
+    absent. The drawn prompts themselves are appended.
+    """
+
+    MAPS = 6
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, width, 1)
+
+    def forward(self, embedding: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        features = functional.normalize(self.project(embedding), dim=1)
+        box, mask = drawn[:, 2:3], drawn[:, 3:4].clamp(min=0)
+        places = torch.cat([drawn[:, :2], box, _ring(box), mask, _ring(mask)], dim=1).flatten(2)
+        flat = features.flatten(2)
+        prototypes = functional.normalize(places @ flat.transpose(1, 2), dim=2)
+        similarity = (prototypes @ flat).unflatten(2, embedding.shape[-2:])
+        return torch.cat([similarity, drawn.expand(len(similarity), -1, -1, -1)], dim=1)
+
+
+def _ring(filled: torch.Tensor) -> torch.Tensor:
+    """The surroundings, four positions wide, of what is filled (B, 1, H, W)."""
+    return (functional.max_pool2d(filled, 9, stride=1, padding=4) - filled).clamp(min=0)
+
 
 class SpreadPrompts(nn.Module):
-    """U-shaped network (B, C, H, W) -> (B, C, H, W) at one, one half and one quarter of the resolution; residual."""
+    """Image and dense prompt embeddings, (1 or B, C, H, W) each, -> prompted pixels (B, C, H, W).
+
+    Their sum, with a U-shaped network added that works at one, one half and one quarter of the resolution and also
+    sees :class:`PromptSimilarity`.
+    """
 
     def __init__(self, channels: int, widths: tuple[int, int, int]) -> None:
         super().__init__()
         fine, middle, coarse = widths
         self.inward = nn.Conv2d(channels, fine, 1)
+        self.similarity = PromptSimilarity(channels, _SIMILARITY_WIDTH)
+        self.hints = nn.Conv2d(PromptSimilarity.MAPS + DRAWN_MAPS, fine, 3, padding=1)
         self.fine1 = ResidualBlock(fine)
         self.down1 = Downsample(fine, middle)
         self.middle = ResidualBlock(middle)
@@ -33,8 +73,10 @@ class SpreadPrompts(nn.Module):
         self.fine2 = ResidualBlock(fine)
         self.outward = nn.Conv2d(fine, channels, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        fine = self.fine1(self.inward(x))
+    def forward(self, embedding: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:
+        x = embedding + dense
+        hints = self.hints(self.similarity(embedding, dense[:, :DRAWN_MAPS]))
+        fine = self.fine1(self.inward(x) + hints)
         middle = self.middle(self.down1(fine))
         coarse = self.coarse(self.down2(middle))
         middle = middle + upsample_to(self.up2(coarse), middle)
@@ -124,7 +166,7 @@ class CompactMaskDecoder(MaskDecoder):
         batch = sparse_prompt_embeddings.shape[0]
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(batch, -1, -1), sparse_prompt_embeddings], dim=1)
-        pixels = self.spread(image_embeddings + dense_prompt_embeddings)
+        pixels = self.spread(image_embeddings, dense_prompt_embeddings)
         height, width = pixels.shape[-2:]
         hidden, pixels = self.transformer(pixels, image_pe.to(pixels.dtype), tokens)
         pixels = pixels.transpose(1, 2).reshape(batch, -1, height, width)

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from SAMFinetuneLogic.models.compact_blocks import group_norm
 from SAMFinetuneLogic.models.torch_compat import import_segment_anything
@@ -11,6 +12,8 @@ from segment_anything.modeling import PromptEncoder  # noqa: E402
 
 Points = tuple[torch.Tensor, torch.Tensor]
 
+DRAWN_MAPS = 5
+"""Positive clicks, negative clicks, box, earlier mask, mask present."""
 _CORNER_LABELS = (2.0, 3.0)
 _CLICK_SIGMA = 1.5
 """Width of a drawn click in input pixels."""
@@ -40,7 +43,7 @@ class DrawnPromptEncoder(PromptEncoder):
         self.draw_prompts = True
         self.target_embedding = nn.Embedding(2, embed_dim)
         self.mask_downscaling = nn.Sequential(
-            nn.Conv2d(5, 32, 4, stride=2, padding=1),
+            nn.Conv2d(DRAWN_MAPS, 32, 4, stride=2, padding=1),
             group_norm(32),
             nn.SiLU(),
             nn.Conv2d(32, 64, 4, stride=2, padding=1),
@@ -76,7 +79,7 @@ class DrawnPromptEncoder(PromptEncoder):
             labels = torch.cat([labels, labels.new_full((batch, missing), -1.0)], 1)
         sparse = self.embed_tokens(coords, labels)
         drawn = self.draw(coords, labels, masks)
-        return sparse, self.mask_downscaling(drawn.to(self.no_mask_embed.weight.dtype))
+        return sparse, self.embed_maps(drawn)
 
     def embed_tokens(self, coords: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Coordinates (B, N, 2) and labels (B, N) -> tokens (B, N, C), as SAM embeds points and corners."""
@@ -87,6 +90,15 @@ class DrawnPromptEncoder(PromptEncoder):
         typed = types[labels.clamp(min=0).long()]
         return tokens + torch.where((labels >= 0).unsqueeze(-1), typed, torch.zeros_like(typed))
 
+    def embed_maps(self, maps: torch.Tensor) -> torch.Tensor:
+        """Drawn prompts (B, 5, S, S) -> dense embedding (B, C, S/4, S/4), whose first five channels are their means.
+
+        The decoder reads those five channels to know where the prompts lie.
+        """
+        maps = maps.to(self.no_mask_embed.weight.dtype).contiguous(memory_format=torch.channels_last)
+        means = functional.avg_pool2d(maps, 4)
+        return torch.cat([means, self.mask_downscaling(maps)[:, DRAWN_MAPS:]], dim=1)
+
     def embed_targets(self, embeddings: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
         """Pooled embeddings (B, N, C) of labelled regions -> tokens (B, N, C); ``kind`` (B, N): 1 structure, 0 not."""
         return embeddings + self.target_embedding(kind)
@@ -95,7 +107,7 @@ class DrawnPromptEncoder(PromptEncoder):
         """The prompts as maps (B, 5, S, S): positive clicks, negative clicks, box, earlier mask, mask present."""
         batch, device = coords.shape[0], coords.device
         height, width = int(self.input_image_size[0]), int(self.input_image_size[1])
-        maps = torch.zeros((batch, 5, height, width), device=device)
+        maps = torch.zeros((batch, DRAWN_MAPS, height, width), device=device)
         if self.draw_prompts and coords.shape[1] > 0:
             rows = torch.arange(height, device=device, dtype=torch.float32)
             cols = torch.arange(width, device=device, dtype=torch.float32)

@@ -98,6 +98,7 @@ def _entry_of_file(path: Path, sha256: str, backbone: Backbone) -> tuple[ModelEn
         preprocessing=preprocessing,
         prompts=("point", "box", "mask"),
         multimask=True,
+        single_mask_first=backbone == "compact",
         import_only=True,
     )
     return entry, [f"{path.name} is not in the catalogue: {assumed} preprocessing is assumed."]

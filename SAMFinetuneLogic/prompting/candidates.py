@@ -12,7 +12,8 @@ class Candidates:
     Attributes:
         slice_logits: float32 (n, rows, cols) on the slice's own pixels; above 0 is foreground.
         logits: float32 (n, h, w), the decoder's own low resolution; a chosen one is the mask prompt of the next click.
-        predicted_iou: float32 (n,), the model's estimate of each mask's IoU; descending as it comes from the predictor.
+        predicted_iou: float32 (n,), the model's estimate of each mask's IoU; descending as it comes from the
+            predictor, but for a leading single-mask output (:meth:`SlicePredictor.predict`).
         chosen: index of the candidate that is shown; 0, the best predicted, unless the user asked for another.
         notices: sentences for the user, such as a prompt that the model cannot use.
         refined: whether the chosen candidate was drawn anew on a crop.

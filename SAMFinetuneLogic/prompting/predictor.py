@@ -77,6 +77,8 @@ class SlicePredictor:
     ) -> Candidates:
         """Masks for prompts on a slice, best predicted first.
 
+        Of a model whose entry says ``single_mask_first``, several candidates are led by the single-mask output.
+
         Args:
             embedded: from :meth:`embed`.
             points: (N, 2) (row, col) in the slice's pixels.
@@ -115,7 +117,10 @@ class SlicePredictor:
         several = entry.multimask and (ambiguous if multimask is None else multimask)
         low_res, predicted_iou = self._decode(embedded, points, labels, box, mask_logits, several)
         slice_logits = embedded.transform.logits_to_slice(low_res)
-        order = torch.argsort(predicted_iou, descending=True, stable=True).cpu().numpy()
+        rank = predicted_iou.clone()
+        if several and entry.single_mask_first:
+            rank[0] = torch.inf
+        order = torch.argsort(rank, descending=True, stable=True).cpu().numpy()
         return Candidates(
             slice_logits.cpu().numpy()[order],
             low_res.cpu().numpy()[order],
@@ -133,7 +138,10 @@ class SlicePredictor:
         mask_logits: np.ndarray | None,
         several: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (n, h, w) and predicted IoU (n,), as ``SamPredictor.predict_torch`` on one set of prompts."""
+        """Logits (n, h, w) and predicted IoU (n,), as ``SamPredictor.predict_torch`` on one set of prompts.
+
+        With ``single_mask_first`` and ``several``, index 0 is the single-mask output.
+        """
         network: Any = self.model.network  # torch types submodules as tensors or modules
         transform = embedded.transform
 
@@ -148,11 +156,13 @@ class SlicePredictor:
         if mask_logits is not None:
             mask_tensor = tensor(mask_logits).reshape(1, 1, *self.model.mask_size)
         sparse, dense = network.prompt_encoder(points=point_tensors, boxes=box_tensor, masks=mask_tensor)
-        low_res, predicted_iou = network.mask_decoder(
+        # All four outputs cost as much as one: the decoder computes them together.
+        masks, predicted_iou = network.mask_decoder.predict_masks(
             image_embeddings=embedded.embedding.to(self.model.device),  # it may have moved since
             image_pe=network.prompt_encoder.get_dense_pe(),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
-            multimask_output=several,
         )
-        return low_res[0].float(), predicted_iou[0].float()
+        first = 1 if several and not self.model.entry.single_mask_first else 0
+        chosen = slice(first, None if several else 1)
+        return masks[0, chosen].float(), predicted_iou[0, chosen].float()

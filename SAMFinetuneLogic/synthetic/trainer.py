@@ -148,10 +148,7 @@ class Trainer:
         keep = torch.ones(len(maps), 5)
         keep[:, :3] = prompts.drawn.float().unsqueeze(1)
         keep[:, 3:] = prompts.has_mask.float().unsqueeze(1)
-        maps = (
-            (maps * keep.to(device)[:, :, None, None]).to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
-        )
-        dense = encoder.mask_downscaling(maps)
+        dense = encoder.embed_maps(maps * keep.to(device)[:, :, None, None])
         logits, iou = self.decode(embeddings, encoder.get_dense_pe(), tokens, dense)
         return logits.float(), iou.float()
 
@@ -207,7 +204,9 @@ class Trainer:
                 for group in optimiser.param_groups:
                     group["lr"] = rate
                 optimiser.step()
-            decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+            # As the rate falls, the average forgets faster, so that it ends at the weights of the last steps.
+            share = max(rate / self.settings.learning_rate, 0.2)
+            decay = min(1 - (1 - self.settings.ema) / min(share, 1.0), (1 + self.step) / (10 + self.step))
             torch._foreach_lerp_(self.average, self.weights, 1 - decay)
             self._push_weights()
         self.step += 1

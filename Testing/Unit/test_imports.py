@@ -16,6 +16,8 @@ LAYERS = (
     ("cli",),
     ("evaluation",),
     ("synthetic",),
+    ("propagation",),
+    ("fewshot",),
     ("pictures",),
     ("prompting",),
     ("models", "imaging", "metrics"),

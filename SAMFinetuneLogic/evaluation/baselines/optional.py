@@ -5,7 +5,13 @@ from typing import Any
 
 from SAMFinetuneLogic.errors import InputError
 
-_PACKAGES = {"skimage": "scikit-image", "cv2": "opencv-python-headless"}
+_PACKAGES = {
+    "skimage": "scikit-image",
+    "cv2": "opencv-python-headless",
+    "itk": "itk-morphologicalcontourinterpolation",
+    "slicer": "slicer-core",
+    "vtk": "vtk",
+}
 
 
 def optional_module(name: str) -> Any:

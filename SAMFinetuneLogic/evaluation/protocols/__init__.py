@@ -6,12 +6,14 @@ from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.evaluation.protocols.base import Column, EvaluationProtocol, RunContext, Settings
 from SAMFinetuneLogic.evaluation.protocols.box import BoxProtocol
 from SAMFinetuneLogic.evaluation.protocols.points import PointsProtocol
+from SAMFinetuneLogic.evaluation.protocols.propagate import PropagateProtocol
 
 __all__ = ["PROTOCOLS", "Column", "EvaluationProtocol", "RunContext", "Settings", "make_protocol"]
 
 PROTOCOLS: dict[str, Callable[[], EvaluationProtocol]] = {
     PointsProtocol.name: PointsProtocol,
     BoxProtocol.name: BoxProtocol,
+    PropagateProtocol.name: PropagateProtocol,
 }
 
 

@@ -13,7 +13,7 @@ COMMAND = [sys.executable, "-m", "SAMFinetuneLogic.cli"]
 
 
 def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=300)
 
 
 def test_help_and_version():
@@ -45,7 +45,7 @@ def test_a_disk_that_fills_up_while_writing(a_checkpoint, an_image, tmp_path):
         "sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-B", "-c", code, *arguments, "--model", str(a_checkpoint)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1 and "out.nii.gz" in done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -60,7 +60,7 @@ def test_ctrl_c(a_checkpoint, tmp_path):
         assert process.poll() is None, "the process ended early"
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert err.strip().endswith("Stopped.") and "Traceback" not in err
     assert not list(tmp_path.glob(".tmp-*"))
@@ -68,7 +68,7 @@ def test_ctrl_c(a_checkpoint, tmp_path):
 
 def test_a_reader_that_stops_early_is_no_error():
     done = subprocess.run(
-        f"{' '.join(COMMAND)} models list | head -n 1", shell=True, capture_output=True, text=True, timeout=60
+        f"{' '.join(COMMAND)} models list | head -n 1", shell=True, capture_output=True, text=True, timeout=300
     )
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""

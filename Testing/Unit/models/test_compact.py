@@ -5,7 +5,7 @@ import torch
 
 from SAMFinetuneLogic.errors import ModelError
 from SAMFinetuneLogic.models.compact import COMPACT_CONFIG, build_compact_sam
-from SAMFinetuneLogic.models.compact_decoder import TokenAttention
+from SAMFinetuneLogic.models.compact_decoder import PromptSimilarity, TokenAttention
 from SAMFinetuneLogic.models.torch_compat import import_segment_anything
 
 import_segment_anything()
@@ -121,3 +121,24 @@ def test_without_drawing_the_dense_embedding_tells_nothing_of_the_clicks(network
 def test_a_wrong_configuration_is_named(config, message):
     with pytest.raises(ModelError, match=message):
         build_compact_sam(config)
+
+
+def test_similarity_compares_every_position_with_the_prompted_ones():
+    """Against a plain loop over positions."""
+    torch.manual_seed(3)
+    compare = PromptSimilarity(12, 8).requires_grad_(False)
+    embedding, drawn = torch.randn(2, 12, 6, 6), torch.zeros(2, 5, 6, 6)
+    drawn[0, 0, 2, 3], drawn[0, 1, 5, 0], drawn[1, 0, 1, 1] = 1.0, 0.5, 1.0
+    drawn[1, 0, 4, 4] = 1.0
+    maps = compare(embedding, drawn)
+    assert maps.shape == (2, PromptSimilarity.MAPS + 5, 6, 6)
+    features = torch.nn.functional.normalize(compare.project(embedding), dim=1)
+    mean = features[1, :, 1, 1] + features[1, :, 4, 4]
+    for row in range(6):
+        for col in range(6):
+            here = features[:, :, row, col]
+            assert maps[0, 0, row, col] == pytest.approx(float(here[0] @ features[0, :, 2, 3]), abs=1e-5)
+            assert maps[0, 1, row, col] == pytest.approx(float(here[0] @ features[0, :, 5, 0]), abs=1e-5)
+            assert maps[1, 0, row, col] == pytest.approx(float(here[1] @ mean / mean.norm()), abs=1e-5)
+    assert not maps[1, 1:6].any(), "absent prompts resemble nothing"
+    torch.testing.assert_close(maps[:, 6:], drawn)

@@ -238,3 +238,18 @@ def test_whatever_changes_the_embedding_changes_the_key(a_sam, make_a_model):
         a_sam.image_encoder.pos_embed.add_(1)
         assert embedding_key(image_of(pixels), model).digest not in keys
         a_sam.image_encoder.pos_embed.sub_(1)
+
+
+def test_a_model_that_says_so_answers_ambiguous_prompts_with_its_single_mask_output(a_sam, a_model, make_a_model):
+    """Its three candidates follow, best predicted first."""
+    image, point, label = image_of(some_pixels((60, 64))), np.array([[20, 25]]), np.array([1])
+
+    def answer(model, **options):
+        predictor = SlicePredictor(model)
+        return predictor.predict(predictor.embed(image), point, label, **options)
+
+    usual, single = answer(a_model), answer(a_model, multimask=False)
+    led = answer(make_a_model(a_sam, single_mask_first=True))
+    assert np.array_equal(led.logits[0], single.logits[0])
+    assert np.array_equal(led.logits[1:], usual.logits)
+    assert np.array_equal(led.predicted_iou[1:], usual.predicted_iou)

@@ -1,0 +1,282 @@
+"""Teach a structure from a few labelled slices, and find it on the slices of other images, without clicks.
+
+fit    collects labelled slices in a file (a collection) and fits the few-shot decoder to all that it holds
+apply  segments the slices of an image with it
+show   lists what a collection holds
+
+A collection contains image slices: treat it as you treat the images.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json, progress_bar
+from SAMFinetuneLogic.cli.segment import add_model_arguments
+from SAMFinetuneLogic.cli.targets import (
+    add_overwrite_argument,
+    check_label_map_target,
+    check_picture_target,
+)
+from SAMFinetuneLogic.errors import InputError
+
+if TYPE_CHECKING:
+    from SAMFinetuneLogic.fewshot.collection import SupportCollection
+    from SAMFinetuneLogic.fewshot.collection_files import OpenedCollection
+    from SAMFinetuneLogic.models.loaded_model import LoadedModel
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    _add_fit(actions.add_parser("fit", help="collect labelled slices and fit the decoder", allow_abbrev=False))
+    _add_apply(actions.add_parser("apply", help="segment an image", allow_abbrev=False))
+    _add_show(actions.add_parser("show", help="list what a collection holds", allow_abbrev=False))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    return int(arguments.action(arguments))
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action=_fit)
+    parser.add_argument("collection", type=Path, metavar="COLLECTION", help="made if it is not there: .safetensors")
+    parser.add_argument(
+        "--pair", nargs=2, type=Path, action="append", default=[], metavar=("IMAGE", "LABELS"), help="to learn from"
+    )
+    parser.add_argument(
+        "--slices",
+        type=_indices,
+        action="append",
+        default=[],
+        metavar="3,17,40",
+        help="of each --pair in turn (default: five equally spaced ones with labels); one without labels is a negative",
+    )
+    parser.add_argument("--axis", default="axial", help="of the slices: i, j, k, axial, coronal or sagittal")
+    parser.add_argument("--window", default="auto", metavar="NAME|LEVEL/WIDTH", help="intensity window")
+    parser.add_argument("--merge", type=Path, action="append", default=[], metavar="FILE", help="take in a collection")
+    parser.add_argument("--reencode", action="store_true", help="make an older collection fit the model")
+    parser.add_argument("--fresh", action="store_true", help="forget the decoder that was fitted earlier")
+    _add_settings(parser.add_argument_group("training"))
+    add_model_arguments(parser)
+    add_reporting_arguments(parser)
+
+
+def _add_settings(group: Any) -> None:
+    from SAMFinetuneLogic.fewshot.settings import FitSettings
+
+    default = FitSettings()
+    group.add_argument("--targets", choices=("mean", "slices", "components", "prototypes"), default=default.targets)
+    group.add_argument("--dense", choices=("none", "prototypes", "classifier"), default=default.dense)
+    group.add_argument("--background", choices=("softmax", "sigmoid"), default=default.background)
+    group.add_argument("--steps", type=int, default=default.steps, metavar="N", help=f"(default: {default.steps})")
+    group.add_argument("--augmentations", type=int, default=default.augmentations, metavar="N", help="of each slice")
+    group.add_argument("--flips", action="store_true", help="also mirrored; not where left and right matter")
+    group.add_argument("--seed", type=int, default=default.seed, metavar="N")
+
+
+def _add_apply(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action=_apply)
+    parser.add_argument("collection", type=Path, metavar="COLLECTION")
+    parser.add_argument("image", type=Path, metavar="IMAGE")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the result, .nii.gz or .nii")
+    parser.add_argument("--slices", type=_indices, metavar="3,17,40", help="only these (default: all)")
+    parser.add_argument("--axis", help="of the slices (default: the collection's plane)")
+    parser.add_argument("--window", metavar="NAME|LEVEL/WIDTH", help="intensity window (default: the collection's)")
+    add_model_arguments(parser)
+    add_overwrite_argument(parser)
+    add_reporting_arguments(parser)
+
+
+def _add_show(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action=_show)
+    parser.add_argument("collection", type=Path, metavar="COLLECTION")
+    parser.add_argument("--picture", type=Path, metavar="OUT.png", help="also draw the slices")
+    add_overwrite_argument(parser)
+    add_reporting_arguments(parser)
+
+
+def _indices(text: str) -> tuple[int, ...]:
+    """Whole numbers separated by commas, each once, ascending."""
+    try:
+        numbers = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        numbers = []
+    if not numbers or numbers[0] < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of slice numbers such as 3,17,40")
+    return tuple(numbers)
+
+
+def _fit(arguments: argparse.Namespace) -> int:
+    path: Path = arguments.collection
+    if len(arguments.slices) > len(arguments.pair):
+        raise InputError("There are more --slices than --pair; give each list after its pair.")
+    if not arguments.pair and not arguments.merge and not path.exists():
+        raise InputError(f"There is no collection {path}, and nothing to make it of: give --pair IMAGE LABELS.")
+
+    from SAMFinetuneLogic.fewshot.collection_files import SUFFIX, save_collection
+    from SAMFinetuneLogic.fewshot.fitting import fit
+    from SAMFinetuneLogic.fewshot.settings import FitSettings
+    from SAMFinetuneLogic.models.loading import load_model
+
+    if path.suffix.lower() != SUFFIX:
+        raise InputError(f"Collections are written as {SUFFIX}, not as {path.name}; end the name in {SUFFIX}.")
+    settings = FitSettings(
+        targets=arguments.targets,
+        dense=arguments.dense,
+        background=arguments.background,
+        steps=arguments.steps,
+        augmentations=arguments.augmentations,
+        flips=arguments.flips,
+        seed=arguments.seed,
+    )
+    model = load_model(arguments.model, arguments.device)
+    collection, opened = _gather(arguments, model)
+    start = None
+    if opened is not None and not arguments.fresh and not arguments.reencode:
+        start = opened.fitted(model)
+        # Another reading of the paper is another decoder: what was learned before is of no use to it.
+        if start is not None and _shape_of(start.settings) != _shape_of(settings):
+            start = None
+    with progress_bar(model.description, arguments, unit="step") as progress:
+        fitted = fit(collection, model, settings, start, progress=progress)
+    save_collection(path, collection, fitted)
+    for text in model.warnings:
+        notice(f"Note: {text}", arguments)
+    record = fitted.record
+    result = {**_description(path, collection), "fit": record.to_dict()}
+    if arguments.json:
+        print_json(result)
+        return 0
+    held = f", held-out Dice {max(dice for _, dice in record.held_out_dice):.3f}" if record.held_out_dice else ""
+    kind = "continued for" if record.warm else "fitted in"
+    print(f"{len(collection.slices)} slices, {kind} {record.steps} steps, {sum(record.seconds):.1f} s{held}")
+    print(path)
+    return 0
+
+
+def _shape_of(settings: Any) -> tuple[object, ...]:
+    return settings.targets, settings.dense, settings.background, settings.anchored, settings.blind
+
+
+def _gather(arguments: argparse.Namespace, model: "LoadedModel") -> "tuple[SupportCollection, OpenedCollection | None]":
+    """The collection of the file, with what is merged into it and the new slices; and what the file held."""
+    from SAMFinetuneLogic.fewshot.collection import SupportCollection, SupportModel, add_slices, check_model, merge
+    from SAMFinetuneLogic.fewshot.collection_files import load_collection
+    from SAMFinetuneLogic.fewshot.labelling import label_slices, reencode, slices_to_label
+    from SAMFinetuneLogic.fewshot.planes import Plane
+    from SAMFinetuneLogic.imaging.axes import resolve_axis
+    from SAMFinetuneLogic.imaging.reading import read_image, read_label_map
+    from SAMFinetuneLogic.imaging.resampling import resample_label_map
+    from SAMFinetuneLogic.imaging.windows import choose_window
+
+    def current(found: SupportCollection) -> SupportCollection:
+        if arguments.reencode:
+            return reencode(found, model)
+        check_model(found, model)
+        return found
+
+    opened = load_collection(arguments.collection) if arguments.collection.exists() else None
+    collection = SupportCollection(SupportModel.of(model)) if opened is None else current(opened.collection)
+    for path in arguments.merge:
+        collection = merge(collection, current(load_collection(path).collection))
+    for n, (image_path, label_path) in enumerate(arguments.pair):
+        volume = read_image(image_path)
+        labels = resample_label_map(read_label_map(label_path), volume)
+        axis = resolve_axis(arguments.axis, volume.ijk_to_ras)
+        indices: Sequence[int] = arguments.slices[n] if n < len(arguments.slices) else slices_to_label(labels, axis)
+        plane = Plane.of(volume, axis, choose_window(volume, arguments.window))
+        slices = label_slices(plane, labels, indices, model)
+        collection = add_slices(collection, labels.segments, slices)
+    return collection, opened
+
+
+def _apply(arguments: argparse.Namespace) -> int:
+    check_label_map_target(arguments.out, arguments.overwrite, [arguments.image, arguments.collection])
+
+    from SAMFinetuneLogic.fewshot.application import apply_to_volume
+    from SAMFinetuneLogic.fewshot.collection_files import load_collection
+    from SAMFinetuneLogic.imaging.reading import read_image
+    from SAMFinetuneLogic.imaging.writing import write_label_map
+    from SAMFinetuneLogic.models.loading import load_model
+
+    opened = load_collection(arguments.collection)
+    volume = read_image(arguments.image)
+    model = load_model(arguments.model, arguments.device)
+    fitted = opened.fitted(model)
+    if fitted is None:
+        raise InputError(f"No decoder is fitted in {arguments.collection}; run 'samfinetune fewshot fit' on it.")
+    with progress_bar(model.description, arguments) as progress:
+        found = apply_to_volume(
+            fitted, volume, model, arguments.axis, arguments.window, arguments.slices, progress=progress
+        )
+    provenance = {
+        "method": "fewshot",
+        "image": {"name": volume.name, "shape_kji": list(volume.shape)},
+        "model": {"id": model.entry.id, "sha256": model.weights_sha256, "licence": model.entry.licence},
+        "axis": found.axis,
+        "window": found.window.to_dict(),
+        "support_slices": len(opened.collection.slices),
+    }
+    sidecar = write_label_map(arguments.out, found.labels, provenance, arguments.overwrite)
+    for text in model.warnings:
+        notice(f"Note: {text}", arguments)
+    segments = []
+    for segment in found.labels.segments:
+        scores = [entry for entry in found.slices if entry.value == segment.value and entry.pixels]
+        mean = round(sum(entry.confidence for entry in scores) / len(scores), 4) if scores else None
+        voxels = sum(entry.pixels for entry in scores)
+        segments.append(
+            {"value": segment.value, "name": segment.name, "voxels": voxels, "slices": len(scores), "confidence": mean}
+        )
+    if arguments.json:
+        print_json({"output": str(arguments.out), "axis": found.axis, "segments": segments})
+        return 0
+    for entry in segments:
+        sure = "" if entry["confidence"] is None else f", mean confidence {entry['confidence']:.2f}"
+        print(f"{entry['name']}: {entry['voxels']} voxels on {entry['slices']} slices{sure}")
+    print(arguments.out)
+    print(sidecar)
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    if arguments.picture is not None:
+        check_picture_target(arguments.picture, arguments.overwrite, [arguments.collection])
+
+    from SAMFinetuneLogic.fewshot.collection_files import load_collection
+    from SAMFinetuneLogic.fewshot.preview import collection_picture
+    from SAMFinetuneLogic.pictures.sheet import save_picture
+
+    opened = load_collection(arguments.collection)
+    collection = opened.collection
+    if arguments.picture is not None:
+        save_picture(collection_picture(collection), arguments.picture, arguments.overwrite)
+    description = _description(arguments.collection, collection)
+    if arguments.json:
+        print_json({**description, "fit": None if opened.fit is None else opened.fit["record"]})
+        return 0
+    print(f"{collection.model.title} ({collection.model.encoder[:8]}), window {collection.window_name}")
+    for segment in collection.classes:
+        print(f"{segment.value}: {segment.name}, on {len(collection.labelled(segment.value))} slices")
+    for entry in collection.slices:
+        values = [segment.name for segment in collection.classes if (entry.labels == segment.value).any()]
+        print(f"{entry.title}: {', '.join(values) or 'negative'}")
+    if opened.fit is None:
+        print("No decoder is fitted.")
+    else:
+        print(f"A decoder is fitted to {len(opened.fit['record']['slices'])} slices.")
+    return 0
+
+
+def _description(path: Path, collection: "SupportCollection") -> dict[str, Any]:
+    return {
+        "collection": str(path),
+        "model": {"id": collection.model.id, "encoder": collection.model.encoder},
+        "classes": [
+            {"value": s.value, "name": s.name, "slices": len(collection.labelled(s.value))} for s in collection.classes
+        ],
+        "slices": [
+            {"image": entry.image, "axis": entry.slice.axis, "index": entry.slice.index} for entry in collection.slices
+        ],
+    }

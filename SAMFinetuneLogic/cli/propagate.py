@@ -1,0 +1,160 @@
+"""Annotate a few slices, get the rest: fills in the slices between and beyond those that are drawn in LABELS.
+
+The annotated slices come back as they are, and the result is a NIfTI label map on the image's full grid. Where the
+structures begin and end can be given with --from and --to; else it is judged from the annotations and the image.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json, progress_bar
+from SAMFinetuneLogic.cli.segment import add_model_arguments
+from SAMFinetuneLogic.cli.targets import add_overwrite_argument, check_label_map_target, check_target
+from SAMFinetuneLogic.errors import OutputError
+
+if TYPE_CHECKING:
+    from SAMFinetuneLogic.imaging.volume import Volume
+    from SAMFinetuneLogic.models.loaded_model import LoadedModel
+    from SAMFinetuneLogic.propagation.result import PropagationResult
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="NIfTI, NRRD, MHA, GIPL or DICOM")
+    parser.add_argument("labels", type=Path, metavar="LABELS", help="label map with the annotated slices")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the result, .nii.gz or .nii")
+    what = parser.add_argument_group("what to fill in")
+    what.add_argument("--axis", default="k", help="of the slices: i, j, k, axial, coronal or sagittal (default: k)")
+    what.add_argument(
+        "--slices",
+        type=_indices,
+        metavar="N,N,...",
+        help="the annotated ones, from 0; one that is left empty says that nothing is there (default: all not empty)",
+    )
+    what.add_argument("--from", dest="first", type=int, metavar="N", help="first slice of the structures, if known")
+    what.add_argument("--to", dest="last", type=int, metavar="N", help="last slice of the structures, if known")
+    what.add_argument(
+        "--direction", choices=("both", "forward", "backward"), default="both", help="from annotated slices"
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--method",
+        choices=("auto", "interpolate", "propagate", "fewshot"),
+        default="auto",
+        help="the outline alone, the model from slice to slice, the few-shot decoder, or the best mix (default)",
+    )
+    how.add_argument(
+        "--learn", action="store_true", help="with auto: also fit the few-shot decoder, which takes longer"
+    )
+    how.add_argument("--window", default="auto", metavar="NAME|LEVEL/WIDTH", help="intensity window (default: auto)")
+    add_model_arguments(parser)
+    parser.add_argument("--review", type=Path, metavar="OUT.csv", help="also write the slices in order of doubt")
+    add_overwrite_argument(parser)
+    add_reporting_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    inputs = [arguments.image, arguments.labels]
+    check_label_map_target(arguments.out, arguments.overwrite, inputs)
+    if arguments.review is not None:
+        if arguments.review.suffix.lower() != ".csv":
+            raise OutputError(f"Cannot write the review as {arguments.review}; end the name in .csv.")
+        check_target(arguments.review, arguments.overwrite, inputs)
+
+    from SAMFinetuneLogic.imaging.reading import read_image, read_label_map
+    from SAMFinetuneLogic.imaging.resampling import resample_label_map
+    from SAMFinetuneLogic.imaging.writing import write_label_map
+    from SAMFinetuneLogic.models.loading import load_model
+    from SAMFinetuneLogic.propagation.review import write_review
+    from SAMFinetuneLogic.propagation.volume import PropagationOptions, propagate_volume
+
+    volume = read_image(arguments.image)
+    labels = resample_label_map(read_label_map(arguments.labels), volume)
+    options = PropagationOptions(
+        axis=arguments.axis,
+        slices=arguments.slices,
+        first=arguments.first,
+        last=arguments.last,
+        method=arguments.method,
+        direction=arguments.direction,
+        learn=arguments.learn,
+    )
+    model = None if arguments.method == "interpolate" else load_model(arguments.model, arguments.device)
+    with progress_bar("propagate", arguments) as progress:
+        result = propagate_volume(volume, labels, model, options, arguments.window, progress=progress)
+    for text in (*(model.warnings if model is not None else ()), *result.notices):
+        notice(f"Note: {text}", arguments)
+    provenance = _provenance(volume, arguments, model, result)
+    files = [arguments.out, write_label_map(arguments.out, result.labels, provenance, overwrite=arguments.overwrite)]
+    if arguments.review is not None:
+        files.append(write_review(arguments.review, result, overwrite=arguments.overwrite))
+    _report(result, files, arguments)
+    return 0
+
+
+def _report(result: "PropagationResult", files: list[Path], arguments: argparse.Namespace) -> None:
+    names = {segment.value: segment.name for segment in result.labels.segments}
+    if arguments.json:
+        print_json({**_summary(result), "output": str(arguments.out), "files": [str(path) for path in files]})
+        return
+    for estimate in result.estimates:
+        filled = [report for report in result.slices if report.value == estimate.value and report.pixels]
+        extent = result.extents[estimate.value]
+        print(f"{names[estimate.value]}: filled in {len(filled)} slices of {extent.first} to {extent.last}")
+        print(f"  {estimate.text}")
+    for report in result.review[:5]:
+        print(f"check slice {result.axis}={report.index} ({names[report.value]})")
+    if result.next_slice is not None:
+        print(f"annotate slice {result.axis}={result.next_slice} next")
+    for path in files:
+        print(path)
+
+
+def _summary(result: "PropagationResult") -> dict[str, Any]:
+    return {
+        "axis": result.axis,
+        "window": result.window.to_dict(),
+        "annotated": list(result.annotated),
+        "segments": [
+            {
+                "value": estimate.value,
+                "name": next(s.name for s in result.labels.segments if s.value == estimate.value),
+                "voxels": int(result.labels.mask(estimate.value).sum()),
+                "from": result.extents[estimate.value].first,
+                "to": result.extents[estimate.value].last,
+                "expected_dice": None if estimate.dice is None else round(estimate.dice, 4),
+                "left_out_dice": {str(index): round(dice, 4) for index, dice in estimate.left_out.items()},
+                "estimate": estimate.text,
+            }
+            for estimate in result.estimates
+        ],
+        "review": [{"slice": report.index, "value": report.value} for report in result.review],
+        "next_slice": result.next_slice,
+        "notices": list(result.notices),
+    }
+
+
+def _provenance(
+    volume: "Volume", arguments: argparse.Namespace, model: "LoadedModel | None", result: "PropagationResult"
+) -> dict[str, Any]:
+    """How the result came about; nothing about the patient."""
+    from SAMFinetuneLogic import __version__
+
+    facts: dict[str, Any] = {
+        "software": f"SAMFinetune {__version__}",
+        "image": {"name": volume.name, "shape_kji": list(volume.shape)},
+        "method": arguments.method,
+        "direction": arguments.direction,
+        **{key: value for key, value in _summary(result).items() if key not in ("review", "notices")},
+    }
+    if model is not None:
+        facts["model"] = {"id": model.entry.id, "sha256": model.weights_sha256, "licence": model.entry.licence}
+        facts["device"] = {"name": str(model.device), "precision": model.precision}
+    return facts
+
+
+def _indices(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of slice numbers separated by commas") from None

@@ -1,0 +1,121 @@
+"""A fitted few-shot decoder on the slices of a new image: no clicks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from SAMFinetuneLogic.fewshot.fitted import FewShotModel, SlicePrediction
+from SAMFinetuneLogic.fewshot.planes import Plane
+from SAMFinetuneLogic.imaging.axes import Axis, array_axis, resolve_axis
+from SAMFinetuneLogic.imaging.labels import LabelMap
+from SAMFinetuneLogic.imaging.volume import Volume
+from SAMFinetuneLogic.imaging.windows import WINDOW_NAMES, Window, choose_window
+from SAMFinetuneLogic.models.loaded_model import LoadedModel
+from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback, no_progress, raise_if_cancelled
+from SAMFinetuneLogic.prompting.cache import EmbeddingCache
+from SAMFinetuneLogic.prompting.predictor import SlicePredictor
+
+
+@dataclass(frozen=True)
+class SliceConfidence:
+    """One class on one slice.
+
+    Attributes:
+        value: of the class.
+        index: of the slice.
+        pixels: how many were found.
+        confidence: see :meth:`SAMFinetuneLogic.fewshot.fitted.SlicePrediction.confidence`.
+    """
+
+    value: int
+    index: int
+    pixels: int
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class FewShotResult:
+    """What :func:`apply_to_volume` found.
+
+    Attributes:
+        labels: on the image's grid.
+        axis, window: how its slices were shown.
+        slices: one entry for each class on each slice, by slice.
+    """
+
+    labels: LabelMap
+    axis: Axis
+    window: Window
+    slices: tuple[SliceConfidence, ...]
+
+
+def plane_for(
+    fitted: FewShotModel, volume: Volume, axis: str | None = None, window: Window | str | None = None
+) -> Plane:
+    """How the decoder wants an image shown: along its plane's axis, in its window.
+
+    Args:
+        axis: another axis, by any of its names.
+        window: another window, or its name.
+    """
+    chosen_axis = resolve_axis(axis or fitted.plane, volume.ijk_to_ras)
+    if window is None:
+        window = fitted.window_name if fitted.window_name in WINDOW_NAMES else "auto"
+    return Plane.of(volume, chosen_axis, window if isinstance(window, Window) else choose_window(volume, window))
+
+
+def predict_slice(fitted: FewShotModel, predictor: SlicePredictor, plane: Plane, index: int) -> SlicePrediction:
+    """Class probabilities on one slice, in the volume's own orientation.
+
+    Raises:
+        GeometryError: the index lies outside of the volume.
+        ModelError: the predictor's model is not the one that the decoder was fitted to.
+    """
+    fitted.check(predictor.model)
+    shown = fitted.predict(predictor.embed(plane.image(index)))
+    return SlicePrediction(plane.restore(shown.probabilities), shown.values)
+
+
+def apply_to_volume(
+    fitted: FewShotModel,
+    volume: Volume,
+    model: LoadedModel,
+    axis: str | None = None,
+    window: Window | str | None = None,
+    indices: Sequence[int] | None = None,
+    cache: EmbeddingCache | None = None,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck | None = None,
+) -> FewShotResult:
+    """Segment each slice on its own.
+
+    Args:
+        fitted: from :func:`SAMFinetuneLogic.fewshot.fitting.fit`.
+        model: the one that it was fitted to.
+        axis, window: see :func:`plane_for`.
+        indices: of the slices; None for all. The others stay background.
+        progress: called after each slice.
+        cancelled: asked before each.
+
+    Raises:
+        ModelError: another model.
+        Cancelled: ``cancelled`` said so.
+    """
+    plane = plane_for(fitted, volume, axis, window)
+    predictor = SlicePredictor(model, cache)
+    wanted = range(volume.slice_count(plane.axis)) if indices is None else indices
+    voxels = np.zeros(volume.shape, dtype=np.uint8 if max(fitted.values) < 256 else np.uint16)
+    by_slice = np.moveaxis(voxels, array_axis(plane.axis), 0)
+    found: list[SliceConfidence] = []
+    for done, index in enumerate(wanted):
+        raise_if_cancelled(cancelled)
+        prediction = predict_slice(fitted, predictor, plane, index)
+        by_slice[index] = prediction.labels
+        found += [
+            SliceConfidence(value, index, int((by_slice[index] == value).sum()), prediction.confidence(value))
+            for value in prediction.values
+        ]
+        progress(done + 1, len(wanted))
+    labels = LabelMap(voxels, volume.ijk_to_ras, fitted.classes, name=volume.name)
+    return FewShotResult(labels, plane.axis, plane.window, tuple(found))

@@ -1,0 +1,127 @@
+"""Episodes: some labelled slices ask, others answer. The views are cached, so a step costs the decoder alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from SAMFinetuneLogic.fewshot.dense import DenseEstimator, fit_estimator
+from SAMFinetuneLogic.fewshot.settings import FitSettings
+from SAMFinetuneLogic.fewshot.targets import TargetEmbeddings, pool_targets
+from SAMFinetuneLogic.fewshot.views import SliceViews, View
+
+_FOLDS = 5
+_VIEWS_PER_ESTIMATOR = 3
+"""The plain view and two copies of a slice: more change an estimator little and cost time."""
+
+_DRAWS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """One training step's material, on the device.
+
+    Attributes:
+        embeddings: float32 (B, C, h, w), queried.
+        fractions: float32 (B, n + 1, 4h, 4w), the truth.
+        targets: of the support slices.
+        guess: (B, n, h, w), or None.
+        guessed: (B,) bool: which queries are shown theirs; None for all.
+    """
+
+    embeddings: torch.Tensor
+    fractions: torch.Tensor
+    targets: TargetEmbeddings
+    guess: torch.Tensor | None
+    guessed: torch.Tensor | None
+
+
+class EpisodeSource:
+    """Draws episodes from the views of labelled slices.
+
+    First guesses come from estimators that have not seen the queried slice, as it will be on a new one: else the
+    decoder would learn to copy them. With a single labelled slice there is none other; its copies must do.
+    """
+
+    def __init__(self, slices: Sequence[SliceViews], settings: FitSettings, device: torch.device) -> None:
+        self._slices, self._settings, self._device = slices, settings, device
+        self._rng = np.random.default_rng([settings.seed, 1])
+        self._guesses = _cross_fitted_guesses(slices, settings, device)
+
+    def draw(self) -> Episode:
+        """The next episode: a random support set of random size, and views of other slices as queries."""
+        support, queries = self._split()
+        views = [self._slices[n][self._rng.integers(len(self._slices[n]))] for n in support]
+        chosen = [(n, int(self._rng.integers(len(self._slices[n])))) for n in self._rng.choice(queries, self._batch)]
+        guess = guessed = None
+        if self._guesses is not None:
+            if self._settings.blind > 0:
+                guessed = torch.from_numpy(self._rng.random(self._batch) >= self._settings.blind).to(self._device)
+            guess = torch.stack([self._guesses[n][v] for n, v in chosen]).to(self._device, torch.float32)
+        queried = [self._slices[n][v] for n, v in chosen]
+        return Episode(
+            torch.stack([view.embedding.float() for view in queried]).to(self._device),
+            torch.stack([view.grids.fine for view in queried]).to(self._device),
+            targets_of(views, self._settings, self._device),
+            guess,
+            guessed,
+        )
+
+    @property
+    def _batch(self) -> int:
+        return self._settings.batch
+
+    def _split(self) -> tuple[np.ndarray, np.ndarray]:
+        """Slices that ask, and slices that answer; every class should be among those that ask, if that can be."""
+        count = len(self._slices)
+        if count == 1:
+            return np.zeros(1, dtype=int), np.zeros(1, dtype=int)
+        best: tuple[int, np.ndarray, np.ndarray] | None = None
+        for _ in range(_DRAWS):
+            order = self._rng.permutation(count)
+            size = int(self._rng.integers(1, count))
+            present = torch.stack([self._slices[n][0].grids.coarse.flatten(1).amax(1) > 0 for n in order[:size]])
+            covered = int(present.any(0).sum())
+            if best is None or covered > best[0]:
+                best = covered, order[:size], order[size:]
+        assert best is not None
+        return best[1], best[2]
+
+
+def targets_of(views: Sequence[View], settings: FitSettings, device: torch.device) -> TargetEmbeddings:
+    """Target embeddings of views, on the device."""
+    pooled = pool_targets(
+        [view.embedding for view in views],
+        [view.grids.coarse for view in views],
+        settings.targets,
+        settings.prototypes,
+    )
+    return TargetEmbeddings(pooled.vectors.to(device), pooled.kinds.to(device))
+
+
+def estimator_of(slices: Sequence[SliceViews], settings: FitSettings, device: torch.device) -> DenseEstimator | None:
+    """The estimator of first guesses, learned from slices; None where the settings ask for none."""
+    if settings.dense == "none":
+        return None
+    views = [view for entry in slices for view in entry[:_VIEWS_PER_ESTIMATOR]]
+    features = [view.embedding.to(device, torch.float32) for view in views]
+    fractions = [view.grids.coarse.to(device) for view in views]
+    return fit_estimator(settings.dense, features, fractions, settings.prototypes)
+
+
+def _cross_fitted_guesses(
+    slices: Sequence[SliceViews], settings: FitSettings, device: torch.device
+) -> list[list[torch.Tensor]] | None:
+    """For each view of each slice the guess (n, h, w) of an estimator fitted without the slice."""
+    if settings.dense == "none":
+        return None
+    folds = [list(range(n, len(slices), _FOLDS)) for n in range(min(_FOLDS, len(slices)))]
+    guesses: list[list[torch.Tensor]] = [[] for _ in slices]
+    for fold in folds:
+        others = [entry for n, entry in enumerate(slices) if n not in fold] or list(slices)
+        estimator = estimator_of(others, settings, device)
+        assert estimator is not None
+        for n in fold:
+            guesses[n] = [estimator.logits(view.embedding.to(device)).cpu() for view in slices[n]]
+    return guesses

@@ -1,0 +1,181 @@
+"""A fitted few-shot decoder with all that it needs to answer, and its answer on one slice."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from SAMFinetuneLogic.errors import ModelError
+from SAMFinetuneLogic.fewshot.collection import SupportModel
+from SAMFinetuneLogic.fewshot.decoder import FewShotDecoder
+from SAMFinetuneLogic.fewshot.dense import DenseEstimator
+from SAMFinetuneLogic.fewshot.objective import class_probabilities
+from SAMFinetuneLogic.fewshot.settings import FitSettings
+from SAMFinetuneLogic.fewshot.targets import TargetEmbeddings
+from SAMFinetuneLogic.imaging.labels import Segment
+from SAMFinetuneLogic.models.loaded_model import LoadedModel
+from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """What happened in training.
+
+    Attributes:
+        steps: that were taken.
+        losses: of each.
+        held_out: title of the slice that decided when to stop; None with a fixed schedule.
+        held_out_dice: (step, Dice) of each check on it.
+        seconds: encoding the views, and training.
+        slices: titles of the slices that were learned from.
+        warm: whether it continued an earlier fit.
+    """
+
+    steps: int
+    losses: tuple[float, ...]
+    held_out: str | None
+    held_out_dice: tuple[tuple[int, float], ...]
+    seconds: tuple[float, float]
+    slices: tuple[str, ...]
+    warm: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fit for JSON."""
+        return {
+            "steps": self.steps,
+            "losses": [round(loss, 5) for loss in self.losses],
+            "held_out": self.held_out,
+            "held_out_dice": [[step, round(dice, 4)] for step, dice in self.held_out_dice],
+            "seconds": [round(part, 2) for part in self.seconds],
+            "slices": list(self.slices),
+            "warm": self.warm,
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "FitRecord":
+        return cls(
+            steps=int(content["steps"]),
+            losses=tuple(float(loss) for loss in content["losses"]),
+            held_out=content["held_out"],
+            held_out_dice=tuple((int(step), float(dice)) for step, dice in content["held_out_dice"]),
+            seconds=(float(content["seconds"][0]), float(content["seconds"][1])),
+            slices=tuple(content["slices"]),
+            warm=bool(content["warm"]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class SlicePrediction:
+    """Class probabilities on a slice's own pixels.
+
+    Attributes:
+        probabilities: float32 (n + 1, rows, cols), background first; those of a "sigmoid" decoder need not sum to 1.
+        values: of the classes, in the same order without the background.
+    """
+
+    probabilities: np.ndarray
+    values: tuple[int, ...]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """uint16 (rows, cols): the likeliest class of each pixel, 0 for background."""
+        return np.array([0, *self.values], dtype=np.uint16)[self.probabilities.argmax(0)]
+
+    def probability(self, value: int) -> np.ndarray:
+        """float32 (rows, cols) of one class."""
+        return self.probabilities[1 + self.values.index(value)]
+
+    def confidence(self, value: int) -> float:
+        """The Dice that the probabilities promise if they are right: 2 sum(p m) / (sum(p) + sum(m)).
+
+        For a class that was found nowhere it is the probability that this is right at the likeliest pixel.
+        """
+        probability = self.probability(value).astype(np.float64)
+        mask = self.labels == value
+        if not mask.any():
+            return float(1 - probability.max())
+        return float(2 * probability[mask].sum() / (probability.sum() + mask.sum()))
+
+
+@dataclass(frozen=True, eq=False)
+class FewShotModel:
+    """What :func:`SAMFinetuneLogic.fewshot.fitting.fit` gives.
+
+    Attributes:
+        decoder: in evaluation mode, on the device where it was trained.
+        support_model: whose embeddings it reads.
+        classes: in the order of its output.
+        targets: of all support slices, as tokens.
+        estimator: of the first guess; None where the settings ask for none.
+        settings, record: how it was trained.
+        plane, window_name: what to open a new image with.
+    """
+
+    decoder: FewShotDecoder
+    support_model: SupportModel
+    classes: tuple[Segment, ...]
+    targets: TargetEmbeddings
+    estimator: DenseEstimator | None
+    settings: FitSettings
+    record: FitRecord
+    plane: str
+    window_name: str
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Of the classes, in the order of the output."""
+        return tuple(segment.value for segment in self.classes)
+
+    @property
+    def device(self) -> torch.device:
+        return self.decoder.class_tokens.device
+
+    def check(self, model: LoadedModel) -> None:
+        """Refuse a model whose embeddings the decoder has never seen.
+
+        Raises:
+            ModelError: another encoder than at fitting.
+        """
+        if SupportModel.of(model) != self.support_model:
+            raise ModelError(
+                f"The few-shot decoder was fitted to {self.support_model.title} ({self.support_model.encoder[:8]}), "
+                f"not to {model.entry.title}: load that model, or fit the collection again."
+            )
+
+    @torch.inference_mode()
+    def logits(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Embeddings (B, C, h, w) -> class logits (B, n, 4h, 4w), relative to a background of 0."""
+        features = embeddings.to(self.device, torch.float32)
+        guess = None
+        if self.estimator is not None:
+            guess = torch.stack([self.estimator.logits(feature) for feature in features])
+        return answer(self.decoder, features, self.targets, guess, self.settings)
+
+    def predict(self, embedded: EmbeddedSlice) -> SlicePrediction:
+        """Class probabilities on an encoded slice (or crop of one), in the slice's own pixels."""
+        logits = embedded.transform.logits_to_slice(self.logits(embedded.embedding)[0])
+        probabilities = class_probabilities(logits, self.settings.background, 0)
+        return SlicePrediction(probabilities.cpu().numpy(), self.values)
+
+
+@torch.no_grad()
+def answer(
+    decoder: FewShotDecoder,
+    embeddings: torch.Tensor,
+    targets: TargetEmbeddings,
+    guess: torch.Tensor | None,
+    settings: FitSettings,
+) -> torch.Tensor:
+    """Logits (B, n, 4h, 4w) as they are used: of a decoder that knows both, the mean with and without the guess."""
+    logits = decoder(embeddings, targets.vectors, targets.kinds, guess)
+    if guess is None or settings.blind == 0:
+        return logits
+    return (logits + decoder(embeddings, targets.vectors, targets.kinds, None)) / 2
+
+
+def new_decoder(model: LoadedModel, class_count: int, settings: FitSettings) -> FewShotDecoder:
+    """A decoder with the checkpoint's weights, on the model's device."""
+    anchored = settings.anchored and settings.dense != "none"
+    return FewShotDecoder(model.network, class_count, anchored).to(model.device)

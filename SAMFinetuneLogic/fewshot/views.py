@@ -1,0 +1,84 @@
+"""Cached embeddings of labelled slices and of their augmented copies: what training runs on instead of images."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from SAMFinetuneLogic.fewshot.augmentation import LabelledPixels, augment
+from SAMFinetuneLogic.fewshot.collection import SupportCollection, SupportSlice
+from SAMFinetuneLogic.fewshot.grids import LabelGrids, label_grids
+from SAMFinetuneLogic.imaging.windows import Window
+from SAMFinetuneLogic.models.loaded_model import LoadedModel
+from SAMFinetuneLogic.models.preprocessing import SliceTransform
+from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback, no_progress, raise_if_cancelled
+from SAMFinetuneLogic.prompting.cache import EmbeddingCache
+from SAMFinetuneLogic.prompting.predictor import SlicePredictor
+from SAMFinetuneLogic.prompting.slice_image import SliceImage
+
+_BYTES = Window(0.0, 255.0, "as_is")
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A labelled slice, or an augmented copy, after the encoder.
+
+    Attributes:
+        embedding: float16 or float32 (C, h, w).
+        grids: its labels on the network's grids.
+    """
+
+    embedding: torch.Tensor
+    grids: LabelGrids
+
+
+SliceViews = tuple[View, ...]
+"""All views of one labelled slice; the first is the slice itself."""
+
+
+def plain_view(entry: SupportSlice, values: tuple[int, ...], model: LoadedModel) -> View:
+    """A slice as it is, with the embedding that the collection holds."""
+    transform = SliceTransform(entry.labels.shape, entry.spacing, model.preprocessing)
+    embedding = torch.from_numpy(entry.embedding.astype(np.float32))
+    return View(embedding, label_grids(entry.labels, values, transform, model.embedding_shape[1:]))
+
+
+def encode_views(
+    collection: SupportCollection,
+    model: LoadedModel,
+    augmentations: int,
+    flips: bool = False,
+    seed: int = 0,
+    cache: EmbeddingCache | None = None,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck | None = None,
+) -> tuple[SliceViews, ...]:
+    """The views of each slice, in the collection's order.
+
+    A slice's augmented copies depend on the slice and on ``seed`` alone: with a cache, a fit after one more slice
+    encodes only the copies of that slice.
+
+    Raises:
+        Cancelled: ``cancelled`` said so.
+    """
+    values = tuple(segment.value for segment in collection.classes)
+    predictor = SlicePredictor(model, cache)
+    total, result = len(collection.slices) * (1 + augmentations), []
+    for number, entry in enumerate(collection.slices):
+        views = [plain_view(entry, values, model)]
+        rng = np.random.default_rng([seed, *_numbers_of(entry)])
+        for n in range(augmentations):
+            raise_if_cancelled(cancelled)
+            copy = augment(LabelledPixels(entry.pixels, entry.labels), entry.spacing, rng, flips)
+            embedded = predictor.embed(SliceImage(copy.pixels, entry.spacing, entry.slice, _BYTES))
+            grids = label_grids(copy.labels, values, embedded.transform, model.embedding_shape[1:])
+            views.append(View(embedded.embedding[0].cpu(), grids))
+            progress(number * (1 + augmentations) + n + 2, total)
+        result.append(tuple(views))
+    return tuple(result)
+
+
+def _numbers_of(entry: SupportSlice) -> list[int]:
+    digest = hashlib.sha256(f"{entry.image_key} {entry.slice.axis} {entry.slice.index}".encode()).digest()
+    return list(digest[:16])

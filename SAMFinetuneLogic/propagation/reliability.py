@@ -1,0 +1,68 @@
+"""How much error to expect of a candidate: a prior that grows with distance, scaled by what annotated slices show."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from SAMFinetuneLogic.propagation.annotations import Annotations
+
+WORST = 0.95
+_PRIOR_WEIGHT = 1.0
+
+
+@dataclass(frozen=True)
+class ErrorCurve:
+    """Expected 1 - Dice: ``at_hand`` next to an annotated slice, ``slope`` more for each gap of distance."""
+
+    at_hand: float
+    slope: float
+
+    def at(self, gaps: float) -> float:
+        """At a distance in gaps between annotated slices."""
+        return float(min(self.at_hand + self.slope * gaps, WORST))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A segment on an annotated slice, predicted from the others.
+
+    Attributes:
+        candidate: its name.
+        value, index: the segment and the slice.
+        dice: with what is drawn.
+        gaps: the distance of the annotations used, in gaps.
+    """
+
+    candidate: str
+    value: int
+    index: int
+    dice: float
+    gaps: float
+
+
+def expected_error(
+    curve: ErrorCurve, evidence: Iterable[Evidence], gaps: float, prior_weight: float = _PRIOR_WEIGHT
+) -> float:
+    """The expected error at a distance.
+
+    Args:
+        curve: before anything is known.
+        evidence: of one candidate and one segment. Each slice says by which factor the curve was wrong; the curve
+            itself counts as ``prior_weight`` slices.
+    """
+    factors = [(1 - each.dice) / max(curve.at(each.gaps), 1e-3) for each in evidence if np.isfinite(each.gaps)]
+    scale = (prior_weight + sum(factors)) / (prior_weight + len(factors)) if prior_weight + len(factors) else 1.0
+    return float(np.clip(scale * curve.at(gaps), 0.01, WORST))
+
+
+def typical_gap(annotations: Annotations, value: int) -> float:
+    """The median distance between neighbouring drawn slices, in slices.
+
+    For a single one it is what a round structure of that cross-section would reach to each side.
+    """
+    drawn = annotations.present(value)
+    if len(drawn) > 1:
+        return float(np.median(np.diff(drawn)))
+    area = np.count_nonzero(annotations.masks[value][drawn[0]]) * annotations.spacing[0] * annotations.spacing[1]
+    return max(1.0, float(np.sqrt(area / np.pi) / annotations.step))

@@ -1,0 +1,177 @@
+"""From a few annotated slices to the whole volume: what stands behind ``samfinetune propagate``."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from SAMFinetuneLogic.imaging.axes import array_axis, resolve_axis
+from SAMFinetuneLogic.imaging.labels import LabelMap
+from SAMFinetuneLogic.imaging.volume import Volume
+from SAMFinetuneLogic.imaging.windows import Window, choose_window
+from SAMFinetuneLogic.models.loaded_model import LoadedModel
+from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback, no_progress, raise_if_cancelled
+from SAMFinetuneLogic.prompting.cache import EmbeddingCache
+from SAMFinetuneLogic.prompting.predictor import SlicePredictor
+from SAMFinetuneLogic.propagation.annotations import Annotations
+from SAMFinetuneLogic.propagation.candidates import Source, make_candidates
+from SAMFinetuneLogic.propagation.doubt import doubt_of, jittered
+from SAMFinetuneLogic.propagation.estimate import estimate
+from SAMFinetuneLogic.propagation.extent import Extent, extent_of
+from SAMFinetuneLogic.propagation.fusion import Opinion, compose, fuse
+from SAMFinetuneLogic.propagation.interpolation import InterpolationCandidate
+from SAMFinetuneLogic.propagation.levels import Patch
+from SAMFinetuneLogic.propagation.options import METHODS, Method, PropagationOptions
+from SAMFinetuneLogic.propagation.panel import Panel
+from SAMFinetuneLogic.propagation.reading import SliceReader
+from SAMFinetuneLogic.propagation.result import PropagationResult, SliceReport
+from SAMFinetuneLogic.propagation.review import next_slice, review_order
+
+__all__ = ["METHODS", "Method", "PropagationOptions", "propagate_volume"]
+
+
+def propagate_volume(
+    volume: Volume,
+    labels: LabelMap,
+    model: LoadedModel | None = None,
+    options: PropagationOptions | None = None,
+    window: Window | str = "auto",
+    cache: EmbeddingCache | None = None,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck | None = None,
+) -> PropagationResult:
+    """Fill in the slices between and beyond annotated ones.
+
+    Annotated slices come back as they are. What was drawn elsewhere of the continued segments is replaced; other
+    segments are kept, and nothing is drawn over them. A run that was stopped and is started again with the same cache
+    encodes nothing twice and gives the same result.
+
+    Args:
+        volume: the image.
+        labels: on the same grid, with the annotated slices.
+        model: needed by the methods "propagate" and "fewshot".
+        options: by default all methods, along k.
+        window: or its name, see :func:`SAMFinetuneLogic.imaging.windows.choose_window`.
+        cache: shared between calls at will; by default one of its own.
+        progress: called after each annotated slice that was left out, and after each slice that was filled in.
+        cancelled: asked before each slice and each answer of the network.
+
+    Raises:
+        InputError: nothing is drawn, or a method without its model.
+        GeometryError: a slice or range outside of the volume, or labels on another grid.
+        ModelError: the model cannot follow structures.
+        Cancelled: ``cancelled`` said so.
+    """
+    options = options or PropagationOptions()
+    axis = resolve_axis(options.axis, volume.ijk_to_ras)
+    annotations = Annotations.of(volume, labels, axis, options.slices, options.values)
+    extents = {value: extent_of(annotations, value, options.first, options.last) for value in annotations.masks}
+    chosen_window = window if isinstance(window, Window) else choose_window(volume, window)
+    source = Source(volume, annotations, extents, chosen_window)
+    reader = None
+    if options.method != "interpolate" and model is not None:
+        predictor = SlicePredictor(model, EmbeddingCache() if cache is None else cache)
+        reader = SliceReader(predictor, volume, annotations, chosen_window, cancelled)
+    panel = Panel(make_candidates(options, source, reader, cancelled), annotations)
+    wanted = _wanted(annotations, extents, options)
+    left_out = annotations.indices if options.measure and len(annotations.indices) > 1 else ()
+    total, done = len(left_out) + len(wanted), 0
+
+    def finished() -> None:
+        nonlocal done
+        raise_if_cancelled(cancelled)
+        done += 1
+        progress(done, total)
+
+    raise_if_cancelled(cancelled)
+    panel.measure(left_out, finished)
+    fallback = InterpolationCandidate(extents).fit(annotations)
+    result = _canvas(labels, annotations)
+    by_slice = np.moveaxis(result, array_axis(axis), 0)
+    reports: list[SliceReport] = []
+    for index, values in wanted.items():
+        heard: dict[int, list[Opinion]] = {}
+        for value in values:
+            heard[value] = panel.opinions(value, index)
+            if not heard[value] and (outline := fallback.predict(value, index)) is not None:
+                heard[value] = [Opinion("interpolation", outline, 1.0)]
+        fused = {value: fuse(opinions, annotations.shape) for value, opinions in heard.items()}
+        _draw(by_slice[index], fused)
+        for value, patch in fused.items():
+            answers = jittered(reader, index, patch) if reader is not None and options.jitter else []
+            pixels = int(np.count_nonzero(by_slice[index] == value))
+            distance = fallback.distance(value, index)
+            doubt = doubt_of(heard[value], patch, answers)
+            reports.append(SliceReport(value, index, pixels, doubt, distance, _shares(heard[value])))
+        finished()
+    estimates = tuple(
+        estimate(annotations, segment, panel.evidence, reports, panel.gaps(segment.value))
+        for segment in annotations.segments
+    )
+    return PropagationResult(
+        LabelMap(result, volume.ijk_to_ras, labels.segments, name=volume.name),
+        axis,
+        chosen_window,
+        annotations.indices,
+        extents,
+        tuple(reports),
+        review_order(reports),
+        next_slice(annotations, list(extents.values())),
+        estimates,
+        panel.evidence,
+        _notices(annotations, extents),
+    )
+
+
+def _wanted(
+    annotations: Annotations, extents: Mapping[int, Extent], options: PropagationOptions
+) -> dict[int, list[int]]:
+    """The slices to fill in, ascending, with the segments that may be on each."""
+    low, high = (0, annotations.count - 1)
+    if options.direction == "forward":
+        low = annotations.indices[0]
+    elif options.direction == "backward":
+        high = annotations.indices[-1]
+    wanted = {
+        index: [value for value, extent in extents.items() if extent.holds(index)]
+        for index in range(low, high + 1)
+        if index not in annotations.indices
+    }
+    return {index: values for index, values in wanted.items() if values}
+
+
+def _canvas(labels: LabelMap, annotations: Annotations) -> np.ndarray:
+    """The voxels to draw on: the annotated slices, and what else is not to be touched."""
+    voxels = labels.voxels.copy()
+    by_slice = np.moveaxis(voxels, array_axis(annotations.axis), 0)
+    continued = np.array(sorted(annotations.masks))
+    for index in range(annotations.count):
+        if index not in annotations.indices:
+            by_slice[index][np.isin(by_slice[index], continued)] = 0
+    return voxels
+
+
+def _draw(pixels: np.ndarray, patches: Mapping[int, Patch]) -> None:
+    """Draw the segments into a slice (rows, cols) where it is empty."""
+    composed = compose(patches)
+    if composed is None:
+        return
+    (row0, col0, row1, col1), found = composed
+    target = pixels[row0 : row1 + 1, col0 : col1 + 1]
+    free = target == 0
+    target[free] = found[free]
+
+
+def _shares(opinions: Sequence[Opinion]) -> dict[str, float]:
+    total = sum(opinion.weight for opinion in opinions)
+    return {opinion.name: opinion.weight / total for opinion in opinions}
+
+
+def _notices(annotations: Annotations, extents: Mapping[int, Extent]) -> tuple[str, ...]:
+    notices = []
+    for segment in annotations.segments:
+        extent = extents[segment.value]
+        if not (extent.first_known and extent.last_known):
+            notices.append(
+                f"Where {segment.name} ends was not given: slices {extent.first} to {extent.last} were considered."
+            )
+    return tuple(notices)

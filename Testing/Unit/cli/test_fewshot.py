@@ -1,0 +1,93 @@
+"""`samfinetune fewshot` from files to files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from SAMFinetuneLogic.imaging.reading import read_image, read_label_map
+
+
+@pytest.fixture(scope="module")
+def some_labels(an_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    image = sitk.ReadImage(str(an_image))
+    labels = sitk.Cast(image > 100, sitk.sitkUInt8)
+    path = tmp_path_factory.mktemp("labels") / "ball_labels.nii.gz"
+    sitk.WriteImage(labels, str(path))
+    return path
+
+
+@pytest.fixture
+def fit(run, an_image, some_labels, a_checkpoint, tmp_path):
+    """`fewshot fit` of the ball, quickly, into c.safetensors."""
+
+    def call(*arguments: object):
+        quick = ("--steps", 2, "--augmentations", 1, "--model", a_checkpoint)
+        return run("fewshot", "fit", tmp_path / "c.safetensors", *arguments, *quick)
+
+    return call
+
+
+def test_fit_show_apply(run, fit, an_image, some_labels, a_checkpoint, tmp_path):
+    collection, out = tmp_path / "c.safetensors", tmp_path / "out.nii.gz"
+    code, text, _ = fit("--pair", an_image, some_labels, "--slices", "5,6", "--json")
+    assert code == 0
+    described = json.loads(text)
+    assert [entry["index"] for entry in described["slices"]] == [5, 6]
+    assert described["fit"]["steps"] == 2
+
+    code, text, _ = run("fewshot", "show", collection, "--picture", tmp_path / "c.png")
+    assert code == 0
+    assert "ball.nii.gz k=5" in text and "fitted to 2 slices" in text
+    assert (tmp_path / "c.png").stat().st_size > 1000
+
+    code, text, error = run("fewshot", "apply", collection, an_image, out, "--slices", "7", "--model", a_checkpoint)
+    assert code == 0, error
+    labels, volume = read_label_map(out), read_image(an_image)
+    assert labels.shape == volume.shape
+    np.testing.assert_allclose(labels.ijk_to_ras, volume.ijk_to_ras, atol=1e-5)
+    assert not np.delete(labels.voxels, 7, axis=0).any()
+    sidecar = json.loads((tmp_path / "out.json").read_text())
+    assert sidecar["provenance"]["method"] == "fewshot" and sidecar["provenance"]["support_slices"] == 2
+
+
+def test_fit_again_adds_slices_and_continues(fit, an_image, some_labels):
+    fit("--pair", an_image, some_labels, "--slices", "5")
+    code, text, _ = fit("--pair", an_image, some_labels, "--slices", "6", "--json")
+    described = json.loads(text)
+    assert code == 0 and len(described["slices"]) == 2 and described["fit"]["warm"]
+    _, text, _ = fit("--fresh", "--json")
+    assert not json.loads(text)["fit"]["warm"]
+    code, text, _ = fit("--targets", "mean", "--json")  # another decoder: nothing to continue
+    assert code == 0 and not json.loads(text)["fit"]["warm"]
+
+
+def test_collections_are_merged(run, fit, an_image, some_labels, a_checkpoint, tmp_path):
+    fit("--pair", an_image, some_labels, "--slices", "5")
+    quick = ("--steps", 1, "--augmentations", 0, "--model", a_checkpoint, "--json")
+    code, text, _ = run(
+        "fewshot", "fit", tmp_path / "d.safetensors", "--pair", an_image, some_labels, "--slices", "7",
+        "--merge", tmp_path / "c.safetensors", *quick,
+    )  # fmt: skip
+    assert code == 0
+    assert sorted(entry["index"] for entry in json.loads(text)["slices"]) == [5, 7]
+
+
+def test_what_cannot_be_done_is_one_line(run, fit, an_image, some_labels, a_checkpoint, tmp_path):
+    missing = tmp_path / "c.safetensors"
+    for arguments in (
+        ("fit", missing, "--model", a_checkpoint),
+        ("fit", missing, "--pair", an_image, some_labels, "--slices", "3", "--slices", "4", "--model", a_checkpoint),
+        ("fit", missing, "--pair", an_image, some_labels, "--slices", "a,b", "--model", a_checkpoint),
+        ("fit", missing, "--pair", an_image, some_labels, "--slices", "99", "--model", a_checkpoint),
+        ("fit", tmp_path / "c.txt", "--pair", an_image, some_labels, "--model", a_checkpoint),
+        ("apply", missing, an_image, tmp_path / "out.nii.gz", "--model", a_checkpoint),
+        ("show", missing),
+        ("show", some_labels),
+    ):
+        code, out, error = run("fewshot", *arguments)
+        assert code == 2 and not out, arguments
+        assert error.startswith("samfinetune: ") and error.count("\n") == 1, error
+    assert not list(tmp_path.glob("*.safetensors"))

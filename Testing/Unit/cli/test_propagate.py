@@ -1,0 +1,76 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+
+@pytest.fixture
+def labels(an_image, tmp_path):
+    """The ball of ``an_image`` on slices 4, 6 and 8."""
+    image = sitk.ReadImage(str(an_image))
+    k, j, i = np.indices((12, 28, 32))
+    ball = ((i - 16) / 6) ** 2 + ((j - 14) / 6) ** 2 + ((k - 6) / 3) ** 2 < 1
+    ball[[0, 1, 2, 3, 5, 7, 9, 10, 11]] = False
+    drawn = sitk.GetImageFromArray(ball.astype(np.uint8))
+    drawn.CopyInformation(image)
+    path = tmp_path / "drawn.nii.gz"
+    sitk.WriteImage(drawn, str(path))
+    return path
+
+
+def test_propagate(run, an_image, labels, a_checkpoint, tmp_path):
+    out, review = tmp_path / "out.nii.gz", tmp_path / "review.csv"
+
+    code, stdout, stderr = run(
+        "propagate", an_image, labels, out, "--model", a_checkpoint, "--review", review, "--from", 4, "--to", 8
+    )
+
+    assert code == 0, stderr
+    given = sitk.GetArrayFromImage(sitk.ReadImage(str(labels)))
+    filled = sitk.GetArrayFromImage(sitk.ReadImage(str(out)))
+    assert np.array_equal(filled[[4, 6, 8]], given[[4, 6, 8]])
+    assert filled[[5, 7]].any(axis=(1, 2)).all()
+    assert not filled[:4].any()
+    assert "expected Dice" in stdout
+    rows = list(csv.DictReader(review.open(encoding="utf-8")))
+    assert {row["slice"] for row in rows if row["rank"] != "next"} == {"5", "7"}
+    sidecar = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert "left_out_dice" in json.dumps(sidecar)
+
+
+def test_without_a_network(run, an_image, labels, tmp_path):
+    code, stdout, stderr = run(
+        "propagate", an_image, labels, tmp_path / "out.nii.gz", "--method", "interpolate", "--json", "--quiet"
+    )
+
+    assert code == 0
+    assert stderr == ""
+    content = json.loads(stdout)
+    assert content["annotated"] == [4, 6, 8]
+    assert {entry["slice"] for entry in content["review"]} >= {5, 7}
+    assert content["segments"][0]["expected_dice"] is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--slices", "4,x"), "separated by commas"),
+        (("--slices", "99"), "outside of the volume"),
+        (("--slices", "1"), "Nothing is drawn"),
+        (("--from", "9", "--to", "2"), "correct --from and --to"),
+        (("--axis", "q"), "Unknown axis"),
+        (("--review", "review.txt"), "end the name in .csv"),
+    ],
+)
+def test_bad_input_is_one_line(run, an_image, labels, tmp_path, arguments, message):
+    code, stdout, stderr = run(
+        "propagate", an_image, labels, tmp_path / "out.nii.gz", "--method", "interpolate", *arguments
+    )
+
+    assert code == 2
+    assert stdout == ""
+    assert message in stderr
+    assert stderr.count("\n") == 1
+    assert not (tmp_path / "out.nii.gz").exists()

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from SAMFinetuneLogic.errors import ModelError
+from SAMFinetuneLogic.fewshot.planes import Plane
+from SAMFinetuneLogic.fewshot.training_free import fit_prototypes, predict_training_free, similarity_prompts
+from SAMFinetuneLogic.fewshot.views import plain_view
+from SAMFinetuneLogic.imaging.windows import Window
+from SAMFinetuneLogic.prompting.predictor import SlicePredictor
+
+
+def test_similarity_becomes_a_box_and_points():
+    similarity = np.full((40, 50), -3.0)
+    similarity[10:21, 12:31] = 2.0
+    similarity[30:32, 40:42] = 4.0  # smaller, although more alike at its peak
+    similarity[10:14, 26:31] = -1.0
+    prompts = similarity_prompts(similarity)
+    assert prompts is not None
+    assert prompts.box.tolist() == [10, 12, 20, 30]
+    assert prompts.labels.tolist() == [1, 0]
+    row, col = prompts.points[0]
+    assert similarity[row, col] == 2.0
+    row, col = prompts.points[1]
+    assert similarity[row, col] == -1.0
+    assert similarity_prompts(np.full((4, 4), -1.0)) is None
+
+
+def test_one_labelled_slice_prompts_the_stock_decoder(a_collection, a_case, a_model, monkeypatch):
+    volume, _ = a_case
+    first = a_collection.without(a_collection.slices[:1] + a_collection.slices[2:])
+    estimator = fit_prototypes(first, a_model)
+    predictor = SlicePredictor(a_model)
+    asked = []
+    original = SlicePredictor.predict
+
+    def recorded(self, embedded, points=None, labels=None, box=None, **rest):
+        asked.append((points, labels, box))
+        return original(self, embedded, points, labels, box, **rest)
+
+    monkeypatch.setattr(SlicePredictor, "predict", recorded)
+    embedded = predictor.embed(Plane.of(volume, "k", Window(0.0, 200.0, "full")).image(4))
+    prediction = predict_training_free(estimator, (1, 4), predictor, embedded)
+    assert prediction.probabilities.shape == (3, 40, 48)
+    np.testing.assert_allclose(prediction.probabilities.sum(0), 1, atol=1e-5)
+    assert asked and all(box is not None and len(points) == len(marks) for points, marks, box in asked)
+
+
+def test_another_model_is_refused(a_case, a_stock_model, a_compact_model):
+    from SAMFinetuneLogic.fewshot.labelling import new_collection
+
+    collection = new_collection(*a_case, indices=[3], model=a_stock_model)
+    with pytest.raises(ModelError):
+        fit_prototypes(collection, a_compact_model)
+
+
+def test_logit_zero_is_where_dice_is_best_on_the_support(a_collection, a_model):
+    estimator = fit_prototypes(a_collection, a_model)
+    views = [plain_view(entry, (1, 4), a_model) for entry in a_collection.slices]
+    logits = np.concatenate([estimator.logits(view.embedding).flatten(1).numpy() for view in views], 1)
+    truth = np.concatenate([view.grids.coarse[1:].flatten(1).numpy() for view in views], 1)
+    for n in range(2):
+
+        def soft_dice(shift, n=n):
+            found = logits[n] > shift
+            return 2 * truth[n][found].sum() / (found.sum() + truth[n].sum())
+
+        assert soft_dice(0) >= max(soft_dice(shift) for shift in np.linspace(-3, 3, 25)) - 1e-6

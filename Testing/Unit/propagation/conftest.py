@@ -1,0 +1,97 @@
+"""Small volumes with structures that change along the axis, and a network that answers at once."""
+
+import numpy as np
+import pytest
+import torch
+
+from SAMFinetuneLogic.imaging.labels import LabelMap
+from SAMFinetuneLogic.imaging.volume import Volume
+from SAMFinetuneLogic.models.catalogue import ModelEntry
+from SAMFinetuneLogic.models.compact import COMPACT_CONFIG, build_compact_sam
+from SAMFinetuneLogic.models.loaded_model import LoadedModel
+from SAMFinetuneLogic.models.preprocessing import Preprocessing
+
+TINY = {
+    "size": 64,
+    "widths": [8, 8, 16, 32],
+    "depths": [1, 1, 1],
+    "neck_width": 16,
+    "embed_dim": 32,
+    "decoder_mlp": 32,
+    "spread_widths": [8, 8, 8],
+}
+
+
+def make_model(**changes) -> LoadedModel:
+    torch.manual_seed(0)
+    network = build_compact_sam({**COMPACT_CONFIG, **TINY})
+    facts = {
+        "id": "tiny",
+        "title": "Tiny model",
+        "backbone": "compact",
+        "url": None,
+        "filename": "tiny.safetensors",
+        "bytes": None,
+        "sha256": None,
+        "licence": "none",
+        "licence_note": "",
+        "non_commercial": False,
+        "source": "",
+        "preprocessing": Preprocessing("sam", "longest_pad", 64),
+        "prompts": ("point", "box", "mask"),
+        "multimask": True,
+    }
+    return LoadedModel(network, ModelEntry(**{**facts, **changes}), "0" * 64, torch.device("cpu"), "fp32")
+
+
+@pytest.fixture(scope="session")
+def a_model() -> LoadedModel:
+    """Random weights in the default model's architecture: its answers are arbitrary, but always the same."""
+    return make_model()
+
+
+@pytest.fixture
+def make_a_model():
+    return make_model
+
+
+def ellipsoid(shape, centre, radii) -> np.ndarray:
+    return sum(((np.indices(shape)[n] - centre[n]) / radii[n]) ** 2 for n in range(3)) <= 1
+
+
+@pytest.fixture(scope="session")
+def a_truth() -> LabelMap:
+    """(k, j, i) = (24, 40, 44): an ellipsoid (1) on slices 3 to 20, and a smaller one (2) beside it on 8 to 16."""
+    voxels = np.zeros((24, 40, 44), dtype=np.uint8)
+    voxels[ellipsoid(voxels.shape, (11.5, 20, 15), (9, 12, 9))] = 1
+    voxels[ellipsoid(voxels.shape, (12, 22, 33), (4.9, 8, 6))] = 2
+    return LabelMap(voxels, affine())
+
+
+def affine() -> np.ndarray:
+    turn = np.deg2rad(25)
+    rotation = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation @ np.diag([-1.0, 0.9, 2.5])
+    matrix[:3, 3] = (12.0, -30.0, 50.0)
+    return matrix
+
+
+@pytest.fixture(scope="session")
+def a_volume(a_truth) -> Volume:
+    noise = np.random.default_rng(0).normal(0, 6, a_truth.shape)
+    gray = 60 + 90 * (a_truth.voxels == 1) + 50 * (a_truth.voxels == 2) + noise
+    return Volume(gray.astype(np.int16), a_truth.ijk_to_ras, modality="MR")
+
+
+def only(labels: LabelMap, indices) -> LabelMap:
+    """What is drawn on some slices along k."""
+    voxels = np.zeros_like(labels.voxels)
+    voxels[list(indices)] = labels.voxels[list(indices)]
+    return LabelMap(voxels, labels.ijk_to_ras, labels.segments)
+
+
+@pytest.fixture
+def drawn(a_truth):
+    """Call with slice indices: the truth on these slices alone."""
+    return lambda *indices: only(a_truth, indices)
