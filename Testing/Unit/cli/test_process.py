@@ -54,7 +54,12 @@ def test_a_disk_that_fills_up_while_writing(a_checkpoint, an_image, tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
 def test_ctrl_c(a_checkpoint, tmp_path):
     command = [*COMMAND, "demo", "--model", str(a_checkpoint), "--folder", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A test run started in the background ignores Ctrl-C and would hand that on to the command.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     # By now the command is past its imports and at work.
     while not (tmp_path / FILES["image"]).exists():
         assert process.poll() is None, "the process ended early"
