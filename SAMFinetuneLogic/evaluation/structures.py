@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from SAMFinetuneLogic.evaluation.manifest import Case
-from SAMFinetuneLogic.evaluation.targets import Target, read_truth
-from SAMFinetuneLogic.imaging.axes import SliceIndex
+from SAMFinetuneLogic.evaluation.targets import Target, read_truth, target_on_slice, voxels_per_slice
 from SAMFinetuneLogic.imaging.reading import read_image
 from SAMFinetuneLogic.imaging.windows import choose_window
 
@@ -73,24 +72,12 @@ def case_structures(case: Case, max_labels: int | None = None, window: str = "au
         if fingerprint in seen:
             continue
         seen.add(fingerprint)
-        values = [segment.value for segment in labels.segments]
-        counts = np.stack([np.bincount(layer.ravel(), minlength=max(values, default=0) + 1) for layer in labels.voxels])
+        counts = voxels_per_slice(labels)
         long = [segment for segment in labels.segments if np.count_nonzero(counts[:, segment.value]) >= MIN_SLICES]
         long.sort(key=lambda segment: -int(counts[:, segment.value].sum()))
         chosen_window = choose_window(volume, window)
         for segment in long[: min(MAX_LABELS, max_labels or MAX_LABELS)]:
-            truth = labels.voxels == segment.value
             largest = int(counts[:, segment.value].argmax())
-            target = Target(
-                case=case.name,
-                modality=pair.modality,
-                image=pair.image.name,
-                label_map=pair.label.name,
-                label=segment.value,
-                name=segment.name,
-                volume=volume,
-                window=chosen_window,
-                slice=SliceIndex("k", largest),
-                mask=truth[largest],
-            )
+            target = target_on_slice(case, pair, volume, chosen_window, labels, segment, largest)
+            truth = labels.voxels == segment.value
             yield Structure(target, truth, tuple(int(k) for k in np.flatnonzero(counts[:, segment.value])))

@@ -8,7 +8,7 @@ import numpy as np
 
 from SAMFinetuneLogic.evaluation.manifest import Case, Pair
 from SAMFinetuneLogic.imaging.axes import SliceIndex
-from SAMFinetuneLogic.imaging.labels import LabelMap, default_segment
+from SAMFinetuneLogic.imaging.labels import LabelMap, Segment, default_segment
 from SAMFinetuneLogic.imaging.reading import read_image, read_label_map
 from SAMFinetuneLogic.imaging.resampling import resample_label_map
 from SAMFinetuneLogic.imaging.volume import Volume
@@ -116,26 +116,35 @@ def read_truth(pair: Pair, volume: Volume) -> LabelMap:
     return resample_label_map(labels, volume)
 
 
+def voxels_per_slice(labels: LabelMap) -> np.ndarray:
+    """(slices along k, highest label + 1): how many voxels each label has in each slice."""
+    size = max((segment.value for segment in labels.segments), default=0) + 1
+    return np.stack([np.bincount(layer.ravel(), minlength=size) for layer in labels.voxels])
+
+
+def target_on_slice(
+    case: Case, pair: Pair, volume: Volume, window: Window, labels: LabelMap, segment: Segment, index: int
+) -> Target:
+    """The structure of ``segment`` on slice ``index`` along k."""
+    return Target(
+        case=case.name,
+        modality=pair.modality,
+        image=pair.image.name,
+        label_map=pair.label.name,
+        label=segment.value,
+        name=segment.name,
+        volume=volume,
+        window=window,
+        slice=SliceIndex("k", index),
+        mask=labels.voxels[index] == segment.value,
+    )
+
+
 def _largest_slices(case: Case, pair: Pair, volume: Volume, window: Window, labels: LabelMap) -> list[Target]:
-    values = [segment.value for segment in labels.segments]
-    size = max(values, default=0) + 1
-    counts = np.stack([np.bincount(layer.ravel(), minlength=size) for layer in labels.voxels])
+    counts = voxels_per_slice(labels)
     found = []
     for segment in labels.segments:
         index = int(counts[:, segment.value].argmax())
         if counts[index, segment.value] >= MIN_VOXELS:
-            found.append(
-                Target(
-                    case=case.name,
-                    modality=pair.modality,
-                    image=pair.image.name,
-                    label_map=pair.label.name,
-                    label=segment.value,
-                    name=segment.name,
-                    volume=volume,
-                    window=window,
-                    slice=SliceIndex("k", index),
-                    mask=labels.voxels[index] == segment.value,
-                )
-            )
+            found.append(target_on_slice(case, pair, volume, window, labels, segment, index))
     return found
