@@ -1,17 +1,29 @@
 """Writing files so that a crash, a full disk or a kill never leaves a half-written one behind."""
 
+import atexit
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from SAMFinetuneLogic.errors import OutputError
 
 _CHUNK_BYTES = 1 << 20
+
+_unfinished: set[Path] = set()
+"""Temporary files of this process. A Ctrl-C can come between any two lines; what it leaves is removed at exit."""
+
+
+@atexit.register
+def remove_unfinished() -> None:
+    """Remove the temporary files of blocks that were interrupted before they could tidy up."""
+    while _unfinished:
+        with suppress(OSError):
+            _unfinished.pop().unlink(missing_ok=True)
 
 
 def full_suffix(path: Path) -> str:
@@ -38,23 +50,18 @@ def atomic_target(path: Path, overwrite: bool = True) -> Iterator[Path]:
         raise OutputError(f"Cannot write {path}: it is a folder. Give the name of a file.")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists already. Choose another name, or allow overwriting.")
+    temporary = path.parent / f".tmp-{secrets.token_hex(8)}{full_suffix(path)}"
+    _unfinished.add(temporary)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=full_suffix(path), dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
-    temporary = Path(name)
-    try:
+        temporary.touch(exist_ok=False)
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
         temporary.unlink(missing_ok=True)
+        _unfinished.discard(temporary)
 
 
 def write_json(path: Path, content: Any, overwrite: bool = True) -> None:

@@ -1,0 +1,64 @@
+"""Writing files: nothing half-written is left, whenever the process is interrupted."""
+
+import sys
+
+import pytest
+
+from SAMFinetuneLogic import files
+from SAMFinetuneLogic.errors import OutputError
+from SAMFinetuneLogic.files import atomic_target, remove_unfinished
+
+
+def write(path):
+    with atomic_target(path) as temporary:
+        temporary.write_text("new")
+
+
+def interrupt_after(lines):
+    """A trace function that raises KeyboardInterrupt at the given number of lines run in ``files``."""
+    left = [lines]
+
+    def trace(frame, event, _):
+        if frame.f_code.co_filename != files.__file__:
+            return None
+        if event == "line":
+            left[0] -= 1
+            if left[0] == 0:
+                raise KeyboardInterrupt
+        return trace
+
+    return trace
+
+
+def test_interrupted_anywhere(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    interrupted = 0
+    for lines in range(1, 100):
+        sys.settrace(interrupt_after(lines))
+        try:
+            write(path)
+            break
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            sys.settrace(None)
+        remove_unfinished()
+        assert [each.name for each in tmp_path.iterdir()] == ["result.json"]
+        assert path.read_text() in ("old", "new")
+    assert interrupted > 5 and path.read_text() == "new"
+
+
+def test_error_in_the_block(tmp_path):
+    with pytest.raises(ZeroDivisionError), atomic_target(tmp_path / "a.nii.gz") as temporary:
+        assert temporary.name.endswith(".nii.gz") and temporary.parent == tmp_path
+        temporary.write_text("half")
+        _ = 1 / 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_overwriting(tmp_path):
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(OutputError, match="exists already"), atomic_target(tmp_path / "a", overwrite=False):
+        pass
+    assert (tmp_path / "a").read_text() == "old"
