@@ -106,5 +106,10 @@ def _numbers(value: Any, count: int, what: str) -> np.ndarray:
     return array
 
 
+def says_negative(*texts: str | None) -> bool:
+    """Whether one of a control point's texts (description, label) makes it negative."""
+    return any(_NEGATIVE.match(text or "") for text in texts)
+
+
 def _is_negative(point: Mapping[str, Any]) -> bool:
-    return any(_NEGATIVE.match(str(point.get(key) or "")) for key in ("description", "label"))
+    return says_negative(*(str(point.get(key) or "") for key in ("description", "label")))
