@@ -11,13 +11,18 @@ import sys
 from pathlib import Path
 
 from SAMFinetuneLogic.errors import InputError, OutputError
-from SAMFinetuneLogic.evaluation.manifest import read_manifest
-from SAMFinetuneLogic.evaluation.protocols import PROTOCOLS, Settings
+from SAMFinetuneLogic.evaluation.manifest import Manifest, read_manifest
+from SAMFinetuneLogic.evaluation.prompting_forms import FORMS
+from SAMFinetuneLogic.evaluation.protocols import PROTOCOLS, Settings, make_protocol
+from SAMFinetuneLogic.evaluation.report import EvaluationReport
 from SAMFinetuneLogic.evaluation.runner import evaluate
 from SAMFinetuneLogic.evaluation.segmenter import ModelSegmenter
 from SAMFinetuneLogic.evaluation.tables import format_report
+from SAMFinetuneLogic.evaluation.worst import Worst, find_worst, format_worst
 from SAMFinetuneLogic.files import write_json
 from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID
+
+_WORST = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,63 +30,118 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="manifest file, or the folder that holds it")
     parser.add_argument("--protocol", choices=sorted(PROTOCOLS), default="points", help="default: %(default)s")
     parser.add_argument("--model", default=DEFAULT_MODEL_ID, help="id or checkpoint file; 'none': baselines alone")
+    parser.add_argument("--adapter", type=Path, metavar="FOLDER", help="measure the model with this adapter in it")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--window", default="auto", help="intensity window: a preset's name or LEVEL/WIDTH")
     parser.add_argument("--max-labels", type=_positive, metavar="N", help="only the N largest structures of a case")
     parser.add_argument("--noisy", type=_positive, default=0, metavar="SEEDS", help="also a noisy user, SEEDS times")
-    parser.add_argument("--baselines", action=argparse.BooleanOptionalAction, default=True, help="measure them too")
+    parser.add_argument(
+        "--prompting",
+        nargs="+",
+        choices=FORMS,
+        default=[],
+        metavar="FORM",
+        help="protocols points and box: also prompt by 'tokens' alone, nothing drawn into the embedding; or by the "
+        "'pooled' embedding of another slice with the same structure",
+    )
+    parser.add_argument(
+        "--baselines",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="measure simple methods too; with --results once, for every model",
+    )
     parser.add_argument("--results", type=Path, metavar="FOLDER", help="keep finished cases here, and resume from them")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to this file")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="picture of the best, median and worst structures")
+    parser.add_argument("--worst", type=_positive, metavar="N", help="the N worst cases and structures, with numbers")
+    parser.add_argument("--worst-sheet", type=Path, metavar="PNG", help="picture of them (of 5 without --worst)")
     parser.add_argument("--overwrite", action="store_true", help="replace result files that exist already")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print the tables, and write what was asked for; 0 if all went well."""
-    if arguments.sheet is not None and arguments.model == "none":
-        raise InputError("A picture sheet shows a model's predictions; choose a model, or leave --sheet out.")
-    for target in (arguments.json, arguments.sheet):
+    shows_model = (arguments.sheet, arguments.worst_sheet, arguments.worst)
+    if arguments.model == "none" and any(option is not None for option in shows_model):
+        raise InputError(
+            "Picture sheets and --worst are about a model's predictions; choose a model, or leave them out."
+        )
+    for target in (arguments.json, arguments.sheet, arguments.worst_sheet):
         if target is not None and target.exists() and not arguments.overwrite:
             raise OutputError(f"{target} exists already; choose another name, or add --overwrite.")
     manifest = read_manifest(arguments.manifest)
-    segmenter = None if arguments.model == "none" else _load(arguments.model, arguments.device)
-    settings = Settings(arguments.max_labels, arguments.noisy, arguments.baselines, arguments.window)
+    segmenter = None if arguments.model == "none" else _load(arguments.model, arguments.device, arguments.adapter)
+    settings = Settings(
+        arguments.max_labels,
+        arguments.noisy,
+        arguments.baselines,
+        arguments.window,
+        tuple(sorted(set(arguments.prompting))),
+    )
+    report = _evaluate(manifest, segmenter, settings, arguments)
+    print(format_report(report))
+    content = report.to_json()
+    worst: Worst | None = None
+    if arguments.worst is not None or arguments.worst_sheet is not None:
+        worst = find_worst(report, make_protocol(report.protocol).ranking, arguments.worst or _WORST)
+        content["worst"] = worst.to_json()
+        print("", format_worst(worst), sep="\n")
+    if arguments.json is not None:
+        write_json(arguments.json, content)
+    if segmenter is not None:
+        _save_sheets(report, worst, manifest, segmenter, arguments)
+    return 0
 
+
+def _evaluate(
+    manifest: Manifest, segmenter: ModelSegmenter | None, settings: Settings, arguments: argparse.Namespace
+) -> EvaluationReport:
     from tqdm import tqdm
 
-    with tqdm(
-        total=len(manifest.cases), desc=arguments.protocol, unit="case", disable=True if arguments.quiet else None
-    ) as bar:
+    hidden = True if arguments.quiet else None
+    with tqdm(total=len(manifest.cases), desc=arguments.protocol, unit="case", disable=hidden) as bar:
 
         def show(done: int, total: int) -> None:
             bar.update(done - bar.n)
+            bar.set_postfix_str("" if done == total else manifest.cases[done].name)
 
-        report = evaluate(
+        def show_structures(done: int, total: int) -> None:
+            bar.set_postfix_str(f"{manifest.cases[int(bar.n)].name} {done}/{total}")
+
+        return evaluate(
             manifest,
             arguments.protocol,
             segmenter,
             settings,
             results_folder=arguments.results,
             progress=show,
+            case_progress=show_structures,
         )
-    print(format_report(report))
-    if arguments.json is not None:
-        write_json(arguments.json, report.to_json())
-    if arguments.sheet is not None and segmenter is not None:
-        from SAMFinetuneLogic.evaluation.picture import picture_sheet
-        from SAMFinetuneLogic.pictures.sheet import save_picture
-
-        save_picture(picture_sheet(report, manifest, segmenter), arguments.sheet)
-    return 0
 
 
-def _load(model: str, device: str) -> ModelSegmenter:
+def _load(model: str, device: str, adapter: Path | None) -> ModelSegmenter:
+    from SAMFinetuneLogic.finetuning.predicting import load_adapted_model
     from SAMFinetuneLogic.models.loading import load_model
 
-    loaded = load_model(model, device)
+    loaded = load_model(model, device) if adapter is None else load_adapted_model(adapter, model, device)
     print(f"{loaded.description}", *loaded.warnings, sep="\n", file=sys.stderr)
     return ModelSegmenter(loaded)
+
+
+def _save_sheets(
+    report: EvaluationReport,
+    worst: Worst | None,
+    manifest: Manifest,
+    segmenter: ModelSegmenter,
+    arguments: argparse.Namespace,
+) -> None:
+    from SAMFinetuneLogic.evaluation.picture import picture_sheet, worst_sheet
+    from SAMFinetuneLogic.pictures.sheet import save_picture
+
+    if arguments.sheet is not None:
+        save_picture(picture_sheet(report, manifest, segmenter), arguments.sheet)
+    if arguments.worst_sheet is not None and worst is not None:
+        save_picture(worst_sheet(worst, report, manifest, segmenter), arguments.worst_sheet)
 
 
 def _positive(text: str) -> int:

@@ -1,7 +1,8 @@
 """From numbers per structure to numbers per case, per modality and over all.
 
 A mean is always taken over the structures of each case first, then over the cases; the spread is the standard
-deviation of the cases. A case with several pairs has the structures of all of them.
+deviation of the cases, and where there is one case alone, of its structures. A case with several pairs has the
+structures of all of them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,17 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from SAMFinetuneLogic.evaluation.protocols.base import Column
+from SAMFinetuneLogic.evaluation.candidate_ranks import rank_correlation, rank_correlation_within
+from SAMFinetuneLogic.evaluation.protocols.base import MODEL, Column
 from SAMFinetuneLogic.evaluation.results import Result
 
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean and standard deviation over cases, and how many there were."""
+    """Mean and spread, and how many cases and structures there were."""
 
     mean: float
     spread: float
     cases: int
+    structures: int
 
 
 @dataclass(frozen=True)
@@ -86,14 +89,10 @@ class EvaluationReport:
         ]
         return _case_mean(values) if values else None
 
-    def rank_correlation(self) -> float | None:
-        """Spearman's correlation of predicted with true IoU, over the masks offered for ambiguous prompts."""
-        from scipy.stats import spearmanr
-
-        pairs = np.array([pair for result in self.results for pair in result.candidates], dtype=float).reshape(-1, 2)
-        if len(pairs) < 2 or np.ptp(pairs, axis=0).min() == 0:
-            return None
-        return float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+    def gain_of_best(self) -> float | None:
+        """How much better the best of three alternatives is than the first answer to one click, in Dice."""
+        first, best = (self.mean(MODEL, metric) for metric in ("dice_1", "best_1"))
+        return None if first is None or best is None else best.mean - first.mean
 
     def to_json(self) -> dict[str, Any]:
         """Everything, fit for :func:`SAMFinetuneLogic.files.write_json`."""
@@ -104,7 +103,9 @@ class EvaluationReport:
             "overall": self._summary(),
             "by_modality": {modality: self._summary(modality=modality) for modality in self.modalities},
             "by_case": {case: self._summary(case=case) for case in self.cases},
-            "rank_correlation": self.rank_correlation(),
+            "rank_correlation": rank_correlation(self.results),
+            "rank_correlation_within": rank_correlation_within(self.results),
+            "gain_of_best": self.gain_of_best(),
             "best_parameters": self.best_parameters,
             "results": [asdict(result) for result in self.results],
         }
@@ -123,7 +124,9 @@ def _case_mean(values: Iterable[tuple[str, float]]) -> Mean:
     for case, value in values:
         by_case.setdefault(case, []).append(value)
     means = [float(np.mean(of_case)) for of_case in by_case.values()]
-    return Mean(float(np.mean(means)), float(np.std(means)), len(means))
+    structures = [value for of_case in by_case.values() for value in of_case]
+    spread = np.std(means if len(means) > 1 else structures)
+    return Mean(float(np.mean(means)), float(spread), len(means), len(structures))
 
 
 def _best_parameters(results: Sequence[Result], method: str, columns: Sequence[Column]) -> dict[str, str]:

@@ -27,6 +27,7 @@ class Result:
         scores: method -> metric -> value.
         sweeps: method -> parameter -> metric -> value, for methods that are granted their best parameter.
         candidates: (predicted, true) IoU of each mask that the model offers for an ambiguous prompt.
+        traits: what helps to say why it is hard, see :mod:`SAMFinetuneLogic.evaluation.traits`.
     """
 
     case: str
@@ -41,6 +42,7 @@ class Result:
     scores: Mapping[str, Scores]
     sweeps: Mapping[str, Mapping[str, Scores]] = field(default_factory=dict)
     candidates: tuple[tuple[float, float], ...] = ()
+    traits: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -49,6 +51,7 @@ class Result:
         scores: Mapping[str, Scores],
         sweeps: Mapping[str, Mapping[str, Scores]] | None = None,
         candidates: Sequence[tuple[float, float]] = (),
+        traits: Mapping[str, float] | None = None,
     ) -> "Result":
         """The result for a target."""
         return cls(
@@ -64,6 +67,7 @@ class Result:
             scores,
             sweeps or {},
             tuple(candidates),
+            traits or {},
         )
 
     @classmethod

@@ -1,17 +1,20 @@
 """Runs a protocol over the cases of a manifest."""
 
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from SAMFinetuneLogic.errors import InputError
-from SAMFinetuneLogic.evaluation.manifest import Manifest
+from SAMFinetuneLogic.evaluation.manifest import Case, Manifest
 from SAMFinetuneLogic.evaluation.protocols import EvaluationProtocol, RunContext, Settings, make_protocol
+from SAMFinetuneLogic.evaluation.protocols.base import SliceProtocol
 from SAMFinetuneLogic.evaluation.report import EvaluationReport
 from SAMFinetuneLogic.evaluation.results import Result, ResultStore
 from SAMFinetuneLogic.evaluation.segmenter import Segmenter
 from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback, no_progress, raise_if_cancelled
 
-NUMBERS_VERSION = 1
+NUMBERS_VERSION = 2
 """Goes up when the same model would get other numbers: results kept from before are not mixed with new ones."""
 
 
@@ -23,6 +26,7 @@ def evaluate(
     *,
     results_folder: Path | None = None,
     progress: ProgressCallback = no_progress,
+    case_progress: ProgressCallback = no_progress,
     cancelled: CancelCheck | None = None,
 ) -> EvaluationReport:
     """Measure a model, and the baselines beside it, on every case of a manifest.
@@ -33,8 +37,10 @@ def evaluate(
         segmenter: the model; None measures the baselines alone.
         settings: what to measure; by default everything but the noisy user.
         results_folder: keeps finished cases there, and takes those over that an earlier run with the same model,
-            settings and files has finished.
+            settings and files has finished. Baselines that do not depend on the model are kept apart, and taken over
+            for every other model.
         progress: told the finished cases.
+        case_progress: told the finished structures of a case.
         cancelled: asked before each structure.
 
     Raises:
@@ -47,20 +53,62 @@ def evaluate(
     if segmenter is None and not settings.baselines:
         raise InputError("There is nothing to evaluate; give a model, or leave the baselines on.")
     model = None if segmenter is None else segmenter.description
-    identity = {"version": NUMBERS_VERSION, "model": model, "settings": asdict(settings)}
-    store = None if results_folder is None else ResultStore(results_folder, protocol.name, identity)
-    context = RunContext(settings, segmenter, cancelled)
+    context = RunContext(settings, segmenter, cancelled, case_progress)
+    parts = [_Part.of(each, model, protocol, results_folder) for each in _split(context, protocol)]
     results: list[Result] = []
     for number, case in enumerate(manifest.cases):
         progress(number, len(manifest.cases))
         raise_if_cancelled(cancelled)
-        finished = None if store is None else store.get(case)
-        if finished is None:
-            finished = protocol.evaluate_case(case, context)
-            if store is not None:
-                store.put(case, finished)
-        results += finished
+        results += _merged([part.results(case, protocol) for part in parts])
     progress(len(manifest.cases), len(manifest.cases))
     if not results:
         raise InputError(f"No structure in {manifest.path} is large enough to be evaluated; add larger ones.")
     return EvaluationReport.of(protocol.name, protocol.columns, model, asdict(settings), results)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Measurements that depend on the same things, and where they are kept."""
+
+    context: RunContext
+    store: ResultStore | None
+
+    @classmethod
+    def of(
+        cls, context: RunContext, model: Mapping[str, Any] | None, protocol: EvaluationProtocol, folder: Path | None
+    ) -> "_Part":
+        if folder is None:
+            return cls(context, None)
+        of_model = None if context.segmenter is None else model
+        identity = {"version": NUMBERS_VERSION, "model": of_model, "settings": asdict(context.settings)}
+        return cls(context, ResultStore(folder, protocol.name, identity))
+
+    def results(self, case: Case, protocol: EvaluationProtocol) -> list[Result]:
+        finished = None if self.store is None else self.store.get(case)
+        if finished is None:
+            finished = protocol.evaluate_case(case, self.context)
+            if self.store is not None:
+                self.store.put(case, finished)
+        return finished
+
+
+def _split(context: RunContext, protocol: EvaluationProtocol) -> list[RunContext]:
+    """The model apart from baselines that do not depend on it."""
+    settings = context.settings
+    if not isinstance(protocol, SliceProtocol) or not settings.baselines:
+        return [context]
+    alone = replace(context, segmenter=None, settings=Settings(settings.max_labels, window=settings.window))
+    if context.segmenter is None:
+        return [alone]
+    return [replace(context, settings=replace(settings, baselines=False)), alone]
+
+
+def _merged(parts: Sequence[list[Result]]) -> list[Result]:
+    """The results of one case, whose parts have the same structures; what is not a score is the first part's."""
+    merged = parts[0]
+    for part in parts[1:]:
+        merged = [
+            replace(one, scores={**one.scores, **other.scores}, sweeps={**one.sweeps, **other.sweeps})
+            for one, other in zip(merged, part, strict=True)
+        ]
+    return merged

@@ -70,25 +70,34 @@ class ModelSegmenter:
         """The model with its cache of embeddings."""
         return self._predictor
 
+    def input_scale(self, target: Target) -> tuple[float, float]:
+        """Pixels of the network's input per (row, column) of the target's slice."""
+        from SAMFinetuneLogic.models.preprocessing import SliceTransform
+
+        transform = SliceTransform(target.mask.shape, target.spacing, self._predictor.model.preprocessing)
+        return float(transform.scale[0]), float(transform.scale[1])
+
     def open(self, target: Target) -> "_ModelSlice":
         return _ModelSlice(self._predictor, target)
 
 
 class _ModelSlice:
     def __init__(self, predictor: Any, target: Target) -> None:
-        from SAMFinetuneLogic.prompting.slice_image import SliceImage
-
         self._predictor = predictor
-        self._embedded = predictor.embed(SliceImage.of(target.volume, target.slice, target.window))
+        self._embedded = predictor.embed(target.slice_image)
 
     def predict(
         self, clicks: Sequence[Click] = (), box: Box | None = None, feedback: np.ndarray | None = None
     ) -> Candidates:
         from SAMFinetuneLogic.prompting.slice_prediction import predict_slice
 
-        prompts = SlicePrompts(
-            points=np.array([(click.row, click.col) for click in clicks], dtype=np.float64).reshape(-1, 2),
-            labels=np.array([int(click.positive) for click in clicks], dtype=np.int64),
-            boxes=np.array([box] if box is not None else [], dtype=np.float64).reshape(-1, 4),
-        )
-        return predict_slice(self._predictor, self._embedded, prompts, feedback)
+        return predict_slice(self._predictor, self._embedded, slice_prompts(clicks, box), feedback)
+
+
+def slice_prompts(clicks: Sequence[Click], box: Box | None) -> SlicePrompts:
+    """A simulated user's prompts as the product's predictor takes them."""
+    return SlicePrompts(
+        points=np.array([(click.row, click.col) for click in clicks], dtype=np.float64).reshape(-1, 2),
+        labels=np.array([int(click.positive) for click in clicks], dtype=np.int64),
+        boxes=np.array([box] if box is not None else [], dtype=np.float64).reshape(-1, 4),
+    )

@@ -13,6 +13,7 @@ from SAMFinetuneLogic.imaging.reading import read_image, read_label_map
 from SAMFinetuneLogic.imaging.resampling import resample_label_map
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.imaging.windows import Window, choose_window
+from SAMFinetuneLogic.prompting.slice_image import SliceImage
 
 MIN_VOXELS = 64
 """A structure with fewer voxels in its largest slice (array axis k) is left out."""
@@ -32,6 +33,7 @@ class Target:
         window: how its values are shown to the model, the same for all of its slices.
         slice: along axis k, where the structure has most voxels (the first of equal ones).
         mask: boolean (rows, cols), the truth on that slice.
+        example: another slice that shows the same structure, for prompts by example; None where there is none.
     """
 
     case: str
@@ -44,6 +46,7 @@ class Target:
     window: Window
     slice: SliceIndex
     mask: np.ndarray
+    example: "Target | None" = None
 
     @property
     def key(self) -> str:
@@ -60,6 +63,11 @@ class Target:
         """The same as uint8 (rows, cols)."""
         pixels = self.pixels
         return pixels if pixels.ndim == 2 else np.rint(pixels.mean(axis=2)).astype(np.uint8)
+
+    @property
+    def slice_image(self) -> SliceImage:
+        """The slice, ready for the encoder."""
+        return SliceImage.of(self.volume, self.slice, self.window)
 
     @property
     def spacing(self) -> tuple[float, float]:
@@ -89,6 +97,7 @@ def case_targets(case: Case, max_labels: int | None = None, window: str = "auto"
         if fingerprint not in seen:
             seen.add(fingerprint)
             targets += _largest_slices(case, pair, *images[pair.image], labels)
+    targets = _with_examples_of_other_images(targets)
     if max_labels is not None and len(targets) > max_labels:
         kept = {id(target) for target in sorted(targets, key=lambda t: -int(t.mask.sum()))[:max_labels]}
         targets = [target for target in targets if id(target) in kept]
@@ -98,13 +107,14 @@ def case_targets(case: Case, max_labels: int | None = None, window: str = "auto"
 def read_truth(pair: Pair, volume: Volume) -> LabelMap:
     """The label map of a pair on the grid of its image, with the manifest's names.
 
-    A single picture (PNG, JPEG, TIFF, BMP; 8 bits) often holds one structure in shades of gray, from smoothing or
-    from values that differ by accident: it is binarised at half its maximum, unless the manifest names at least two
-    label values. The structure then has the maximum as its value, and the one name that the manifest gives.
+    A picture (PNG, JPEG, TIFF, BMP) of 8 bits often holds one structure in shades of gray, from smoothing or from
+    values that differ by accident: it is binarised at half its maximum, unless the manifest names a label value below
+    the maximum. The structure then has the maximum as its value, and the one name that the manifest gives. In medical
+    formats, also of a single slice, every value is a label.
     """
     labels = read_label_map(pair.label)
     picture = pair.label.suffix.lower() in _PICTURES and labels.shape[0] == 1 and labels.voxels.dtype == np.uint8
-    if picture and len(pair.label_names) < 2:
+    if picture and not _names_parts(pair, labels.voxels):
         peak = int(labels.voxels.max())
         binary = np.where(labels.voxels >= max(peak / 2, 1), peak, 0).astype(np.uint8)
         name = next(iter(pair.label_names.values()), labels.name)
@@ -114,6 +124,11 @@ def read_truth(pair: Pair, volume: Volume) -> LabelMap:
         named = (replace(s, name=pair.label_names.get(s.value, s.name)) for s in labels.segments)
         labels = LabelMap(labels.voxels, labels.ijk_to_ras, tuple(named), name=labels.name)
     return resample_label_map(labels, volume)
+
+
+def _names_parts(pair: Pair, voxels: np.ndarray) -> bool:
+    """Whether the manifest names a value of this mask other than its maximum: then gray values are labels."""
+    return any((voxels == value).any() for value in pair.label_names if 0 < value < voxels.max())
 
 
 def voxels_per_slice(labels: LabelMap) -> np.ndarray:
@@ -146,5 +161,31 @@ def _largest_slices(case: Case, pair: Pair, volume: Volume, window: Window, labe
     for segment in labels.segments:
         index = int(counts[:, segment.value].argmax())
         if counts[index, segment.value] >= MIN_VOXELS:
-            found.append(target_on_slice(case, pair, volume, window, labels, segment, index))
+            target = target_on_slice(case, pair, volume, window, labels, segment, index)
+            other = _example_slice(counts[:, segment.value], index)
+            if other is not None:
+                example = target_on_slice(case, pair, volume, window, labels, segment, other)
+                target = replace(target, example=example)
+            found.append(target)
+    return found
+
+
+def _example_slice(voxels: np.ndarray, largest: int) -> int | None:
+    """Halfway from the largest slice to the farther end of what is large enough; the first of equally far ones."""
+    present = np.flatnonzero(voxels >= MIN_VOXELS)
+    ends = [int(end) for end in (present[0], present[-1]) if end != largest]
+    if not ends:
+        return None
+    middle = (largest + max(ends, key=lambda end: abs(end - largest))) / 2
+    others = present[present != largest]
+    return int(others[np.abs(others - middle).argmin()])
+
+
+def _with_examples_of_other_images(targets: list[Target]) -> list[Target]:
+    """A structure that is on one slice alone takes another image of its case that shows the same label."""
+    found = []
+    for target in targets:
+        same = [t for t in targets if t.label == target.label and t.image != target.image]
+        same = [t for t in same if t.modality == target.modality]
+        found.append(replace(target, example=same[0]) if target.example is None and same else target)
     return found

@@ -11,11 +11,12 @@ from SAMFinetuneLogic.metrics.simulated_user import (
     noisy_next_click,
     tight_box,
 )
-from SAMFinetuneLogic.metrics.surface import hd95, surface_dice
+from SAMFinetuneLogic.metrics.surface import SurfaceDistances, hd95, surface_dice, surface_distances
 
 __all__ = [
     "Box",
     "Click",
+    "SurfaceDistances",
     "dice",
     "first_click",
     "hd95",
@@ -25,5 +26,6 @@ __all__ = [
     "noisy_first_click",
     "noisy_next_click",
     "surface_dice",
+    "surface_distances",
     "tight_box",
 ]

@@ -115,11 +115,17 @@ def _largest_error(mask: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray
     mask, prediction = np.asarray(mask, dtype=bool), np.asarray(prediction, dtype=bool)
     if mask.shape != prediction.shape:
         raise InputError(f"A prediction of shape {prediction.shape} does not fit a mask of shape {mask.shape}.")
-    missed, missed_size = _largest_component(mask & ~prediction)
-    surplus, surplus_size = _largest_component(prediction & ~mask)
-    if missed_size == surplus_size == 0:
+    errors = mask ^ prediction
+    if not errors.any():
         return None, True
-    return (missed, True) if missed_size >= surplus_size else (surplus, False)
+    # All that counts lies in the box of the errors, which is much smaller than the slice.
+    row0, col0, row1, col1 = tight_box(errors)
+    part = np.s_[row0 : row1 + 1, col0 : col1 + 1]
+    missed, missed_size = _largest_component(mask[part] & ~prediction[part])
+    surplus, surplus_size = _largest_component(prediction[part] & ~mask[part])
+    component = np.zeros_like(mask)
+    component[part] = missed if missed_size >= surplus_size else surplus
+    return component, missed_size >= surplus_size
 
 
 def _largest_component(region: np.ndarray) -> tuple[np.ndarray, int]:

@@ -6,6 +6,7 @@ pixels. This is the definition of MONAI's and medpy's metrics, with which the te
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -14,6 +15,37 @@ from SAMFinetuneLogic.errors import InputError
 
 _ROUNDING = 1e-9
 """A distance of exactly the tolerance is within it, whatever the rounding of its square root."""
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceDistances:
+    """From each boundary pixel of one mask to the surface of the other, in both directions.
+
+    Attributes:
+        forward, backward: (N,) in the unit of the spacing; infinite where the other mask is empty.
+    """
+
+    forward: np.ndarray
+    backward: np.ndarray
+
+    def hd95(self) -> float:
+        """The larger one of the two directed 95th percentiles; 0 for two empty masks, infinity for one."""
+        if self.forward.size == 0 and self.backward.size == 0:
+            return 0.0
+        if self.forward.size == 0 or self.backward.size == 0:
+            return float("inf")
+        return float(max(np.percentile(self.forward, 95), np.percentile(self.backward, 95)))
+
+    def surface_dice(self, tolerance: float) -> float:
+        """The share of both surfaces within ``tolerance`` of the other one; 1 for two empty masks, 0 for one."""
+        total = self.forward.size + self.backward.size
+        if total == 0:
+            return 1.0
+        if self.forward.size == 0 or self.backward.size == 0:
+            return 0.0
+        limit = tolerance * (1 + _ROUNDING)
+        near = np.count_nonzero(self.forward <= limit) + np.count_nonzero(self.backward <= limit)
+        return float(near / total)
 
 
 def hd95(first: np.ndarray, second: np.ndarray, spacing: Sequence[float] | None = None) -> float:
@@ -29,12 +61,7 @@ def hd95(first: np.ndarray, second: np.ndarray, spacing: Sequence[float] | None 
     Raises:
         InputError: the shapes differ, or the spacing does not fit them.
     """
-    forward, backward = _surface_distances(first, second, spacing)
-    if forward.size == 0 and backward.size == 0:
-        return 0.0
-    if forward.size == 0 or backward.size == 0:
-        return float("inf")
-    return float(max(np.percentile(forward, 95), np.percentile(backward, 95)))
+    return surface_distances(first, second, spacing).hd95()
 
 
 def surface_dice(
@@ -53,22 +80,20 @@ def surface_dice(
     Raises:
         InputError: the shapes differ, or the spacing does not fit them.
     """
-    forward, backward = _surface_distances(first, second, spacing)
-    total = forward.size + backward.size
-    if total == 0:
-        return 1.0
-    if forward.size == 0 or backward.size == 0:
-        return 0.0
-    limit = tolerance * (1 + _ROUNDING)
-    return float((np.count_nonzero(forward <= limit) + np.count_nonzero(backward <= limit)) / total)
+    return surface_distances(first, second, spacing).surface_dice(tolerance)
 
 
-def _surface_distances(
-    first: np.ndarray, second: np.ndarray, spacing: Sequence[float] | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Distances from each boundary pixel of one mask to the surface of the other, in both directions.
+def surface_distances(
+    first: np.ndarray, second: np.ndarray, spacing: Sequence[float] | None = None
+) -> SurfaceDistances:
+    """What both metrics are made of, for those that need several of them.
 
-    If one mask is empty the distances of the other one are infinite.
+    Args:
+        first, second: boolean masks of one shape, 2D or 3D.
+        spacing: distance between neighbouring pixels per array axis, in mm; None measures in pixels.
+
+    Raises:
+        InputError: the shapes differ, or the spacing does not fit them.
     """
     a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     if a.shape != b.shape:
@@ -80,9 +105,9 @@ def _surface_distances(
         )
     box = ndimage.find_objects((a | b).astype(np.uint8))
     if not box:
-        return np.empty(0), np.empty(0)
+        return SurfaceDistances(np.empty(0), np.empty(0))
     surface_a, surface_b = _surface(a[box[0]]), _surface(b[box[0]])
-    return _distances(surface_a, surface_b, sampling), _distances(surface_b, surface_a, sampling)
+    return SurfaceDistances(_distances(surface_a, surface_b, sampling), _distances(surface_b, surface_a, sampling))
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:

@@ -4,14 +4,20 @@
     coronal    the patient's right on the left, superior up (seen from the front)
     sagittal   anterior on the left, superior up (seen from the patient's left)
 
-A slice of an oblique volume is shown as the anatomical plane that is nearest to it.
+A slice of an oblique volume is shown as the anatomical plane that is nearest to it. Photographs and films saved as
+PNG, JPEG, TIFF or BMP say nothing about the patient's directions: they are shown as they are, without letters.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
+from SAMFinetuneLogic.files import full_suffix
 from SAMFinetuneLogic.imaging.axes import ANATOMICAL_AXES, AXES, Axis, resolve_axis
+from SAMFinetuneLogic.imaging.volume import Volume
+
+_WITHOUT_ORIENTATION = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 # For each plane: the RAS directions of the picture's right and lower side, and the letters of left, right, top, bottom.
 _RIGHT_DOWN = {
@@ -27,7 +33,7 @@ class Display:
 
     Attributes:
         plane: axial, coronal or sagittal.
-        letters: the patient's directions at the picture's left, right, top and bottom.
+        letters: the patient's directions at the picture's left, right, top and bottom; empty where unknown.
     """
 
     plane: str
@@ -68,3 +74,11 @@ def display_of(ijk_to_ras: np.ndarray, axis: Axis) -> Display:
     transpose = abs(row @ right) + abs(col @ down) > abs(row @ down) + abs(col @ right)
     vertical, horizontal = (col, row) if transpose else (row, col)
     return Display(plane, bool(transpose), bool(vertical @ down < 0), bool(horizontal @ right < 0), letters)
+
+
+def display_of_volume(volume: Volume, axis: Axis) -> Display:
+    """How slices of a volume along ``axis`` are shown; without letters if its file's format knows no directions."""
+    display = display_of(volume.ijk_to_ras, axis)
+    if full_suffix(Path(volume.name)).lower() in _WITHOUT_ORIENTATION:
+        return replace(display, plane="picture", letters=("", "", "", ""))
+    return display

@@ -1,6 +1,7 @@
 """One slice as a picture: pixels at their physical aspect, segments as tinted contours, prompts as marks."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,6 +14,7 @@ Color = tuple[float, float, float]
 _TINT = 0.22
 _CONTOUR_PX = 2
 _MARK_PX = 7
+_CAPTION_PX = 20
 _REFERENCE_COLOR = (255, 255, 255)
 _TEXT_COLOR = (225, 225, 225)
 
@@ -156,11 +158,16 @@ def _dashed_box(draw: ImageDraw.ImageDraw, box: tuple[float, ...], color: tuple[
 
 def _draw_text(draw: ImageDraw.ImageDraw, panel: Panel, size: tuple[int, int]) -> None:
     width, height = size
+    # A dark rim keeps the letters readable on bright tissue.
+    write = partial(draw.text, fill=_TEXT_COLOR, stroke_width=1, stroke_fill=(0, 0, 0))
     small = font(13)
     left, right, top, bottom = panel.display.letters
-    draw.text((4, height / 2), left, fill=_TEXT_COLOR, font=small, anchor="lm")
-    draw.text((width - 4, height / 2), right, fill=_TEXT_COLOR, font=small, anchor="rm")
-    draw.text((width / 2, 3), top, fill=_TEXT_COLOR, font=small, anchor="ma")
-    draw.text((width / 2, height - 3), bottom, fill=_TEXT_COLOR, font=small, anchor="md")
+    write((4, height / 2), left, font=small, anchor="lm")
+    write((width - 4, height / 2), right, font=small, anchor="rm")
+    write((width / 2, 3), top, font=small, anchor="ma")
+    # The caption has the last line for itself.
+    lowest = height - (_CAPTION_PX if panel.caption else 3)
+    write((width / 2, lowest), bottom, font=small, anchor="md")
     if panel.caption:
-        draw.text((5, height - 4), panel.caption, fill=_TEXT_COLOR, font=small, anchor="ld")
+        sizes = (size for size in (13, 11, 9) if font(size).getlength(panel.caption) <= width - 10)
+        write((5, height - 4), panel.caption, font=font(next(sizes, 9)), anchor="ld")

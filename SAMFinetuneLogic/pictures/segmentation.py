@@ -8,7 +8,7 @@ from SAMFinetuneLogic.imaging.axes import Axis, SliceIndex
 from SAMFinetuneLogic.imaging.labels import LabelMap
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.imaging.windows import Window
-from SAMFinetuneLogic.pictures.orientation import display_of
+from SAMFinetuneLogic.pictures.orientation import display_of_volume
 from SAMFinetuneLogic.pictures.panel import Marks, Overlay, Panel
 from SAMFinetuneLogic.pictures.sheet import LegendEntry, render_sheet
 from SAMFinetuneLogic.prompting.placement import prompts_on_slice, slices_of
@@ -76,7 +76,7 @@ def _panel(
     window: Window,
     truth: LabelMap | None,
 ) -> Panel:
-    display = display_of(volume.ijk_to_ras, where.axis)
+    display = display_of_volume(volume, where.axis)
     found = Volume(labels.voxels, labels.ijk_to_ras).slice_pixels(where)
     known = None if truth is None else Volume(truth.voxels, truth.ijk_to_ras).slice_pixels(where)
     overlays, marks = [], []

@@ -13,8 +13,10 @@ NAME = PACKAGE.name
 
 # From the top down. A folder imports from its own row only itself, and freely from the rows below.
 LAYERS = (
-    ("cli",),
+    ("cli", "mrml"),
     ("evaluation",),
+    ("jobs",),
+    ("finetuning",),
     ("synthetic",),
     ("propagation",),
     ("fewshot",),
@@ -25,7 +27,7 @@ LAYERS = (
     ("errors",),
 )
 
-NEVER_TORCH = ("imaging", "metrics", "pictures", "prompting/prompts.py", "prompting/placement.py", "cli")
+NEVER_TORCH = ("imaging", "metrics", "pictures", "prompting/prompts.py", "prompting/placement.py", "cli", "mrml")
 HEAVY = ("torch", "torchvision", "segment_anything", "peft", "transformers")
 
 

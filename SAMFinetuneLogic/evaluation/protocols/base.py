@@ -13,10 +13,13 @@ from SAMFinetuneLogic.evaluation.segmenter import Segmenter
 from SAMFinetuneLogic.evaluation.targets import Target, case_targets
 from SAMFinetuneLogic.evaluation.users import IdealUser, NoisyUser, User
 from SAMFinetuneLogic.metrics import Box, Click
-from SAMFinetuneLogic.progress import CancelCheck, raise_if_cancelled
+from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback, no_progress, raise_if_cancelled
 
 MODEL = "model"
 NOISY_MODEL = "model, noisy user"
+TOKENS_MODEL = "model, tokens alone"
+POOLED_MODEL = "model, example slice"
+COPIED_EXAMPLE = "example's mask copied"
 
 
 @dataclass(frozen=True)
@@ -45,21 +48,28 @@ class Settings:
         noisy_seeds: how many times the noisy user repeats each prompt; 0 leaves that user out.
         baselines: whether to measure the baselines too.
         window: the intensity window, by the rules of :func:`SAMFinetuneLogic.imaging.windows.choose_window`.
+        prompting: other forms of prompts to measure besides, of
+            :data:`SAMFinetuneLogic.evaluation.prompting_forms.FORMS`; by the protocols that prompt single slices.
     """
 
     max_labels: int | None = None
     noisy_seeds: int = 0
     baselines: bool = True
     window: str = "auto"
+    prompting: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What the measurements of a run share; without a segmenter only the baselines are measured."""
+    """What the measurements of a run share; without a segmenter only the baselines are measured.
+
+    ``progress`` is told how many structures of a case are measured.
+    """
 
     settings: Settings
     segmenter: Segmenter | None = None
     cancelled: CancelCheck | None = None
+    progress: ProgressCallback = no_progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,18 +108,30 @@ class EvaluationProtocol(Protocol):
 
 
 class SliceProtocol(ABC):
-    """Measures each structure on its largest slice."""
+    """Measures each structure on its largest slice; its baselines do not depend on the model."""
+
+    def __init__(self) -> None:
+        self._read: tuple[Case, int | None, str, list[Target]] | None = None
+
+    def _targets(self, case: Case, max_labels: int | None, window: str) -> list[Target]:
+        """The case's structures; those of the last case are kept."""
+        if self._read is None or self._read[:3] != (case, max_labels, window):
+            self._read = None  # never two cases in memory
+            self._read = (case, max_labels, window, case_targets(case, max_labels, window))
+        return self._read[3]
 
     def evaluate_case(self, case: Case, context: RunContext) -> list[Result]:
         results = []
-        for target in case_targets(case, context.settings.max_labels, context.settings.window):
+        targets = self._targets(case, context.settings.max_labels, context.settings.window)
+        for number, target in enumerate(targets):
             raise_if_cancelled(context.cancelled)
+            context.progress(number, len(targets))
             results.append(self.evaluate_target(target, context))
         return results
 
     def answer(self, case: Case, result: Result, context: RunContext) -> Answer:
         assert context.segmenter is not None
-        targets = case_targets(case, window=context.settings.window)
+        targets = self._targets(case, None, context.settings.window)
         return self.answer_target(next(t for t in targets if t.key == result.key), context.segmenter, IdealUser())
 
     @abstractmethod

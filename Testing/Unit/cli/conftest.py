@@ -1,6 +1,5 @@
 """A tiny model with random weights, and small images: what matters here is the way from arguments to files."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,31 +12,12 @@ from SAMFinetuneLogic.cli.main import main
 Run = Callable[..., tuple[int, str, str]]
 
 
-TINY = {
-    "size": 64,
-    "widths": [8, 8, 16, 32],
-    "depths": [1, 1, 1],
-    "neck_width": 16,
-    "embed_dim": 32,
-    "decoder_mlp": 32,
-    "spread_widths": [8, 8, 8],
-}
-
-
 @pytest.fixture(scope="session")
 def a_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights in the default model's architecture, made tiny."""
-    import torch
-    from safetensors.torch import save_file
+    from small_models import write_small_compact
 
-    from SAMFinetuneLogic.models.compact import COMPACT_CONFIG, build_compact_sam
-
-    torch.manual_seed(0)
-    config = {**COMPACT_CONFIG, **TINY}
-    state = {name: value.contiguous() for name, value in build_compact_sam(config).state_dict().items()}
-    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
-    save_file(state, path, metadata={"samfinetune": json.dumps({"config": config})})
-    return path
+    return write_small_compact(tmp_path_factory.mktemp("models") / "tiny.safetensors")
 
 
 @pytest.fixture(scope="session")

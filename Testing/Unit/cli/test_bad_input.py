@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,7 +176,7 @@ def test_a_full_disk(segment, monkeypatch, tmp_path):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(tempfile, "mkstemp", full)
+    monkeypatch.setattr(Path, "touch", full)
     assert_refused(segment("--point", "0,0,0", "--quiet"), "out.nii.gz", "no space left")
     assert not (tmp_path / "out.nii.gz").exists()
 

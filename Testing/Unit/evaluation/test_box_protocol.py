@@ -4,7 +4,8 @@ import pytest
 from SAMFinetuneLogic.evaluation.manifest import read_manifest
 from SAMFinetuneLogic.evaluation.protocols import RunContext, Settings
 from SAMFinetuneLogic.evaluation.protocols.base import MODEL, NOISY_MODEL
-from SAMFinetuneLogic.evaluation.protocols.box import BASELINES, BoxProtocol, score_mask
+from SAMFinetuneLogic.evaluation.protocols.box import BASELINES, BoxProtocol
+from SAMFinetuneLogic.evaluation.protocols.scoring import score_mask
 from SAMFinetuneLogic.evaluation.targets import case_targets
 from SAMFinetuneLogic.metrics import dice, hd95, iou, surface_dice, tight_box
 
@@ -27,6 +28,7 @@ def test_the_model_gets_the_tight_box_and_is_scored(a_target, a_segmenter):
             "dice": dice(a_target.mask, filled),
             "iou": iou(a_target.mask, filled),
             "nsd": surface_dice(a_target.mask, filled, 1.0),
+            "nsd_mm": surface_dice(a_target.mask, filled, 2.0, (0.8, 0.8)),
             "hd95": hd95(a_target.mask, filled, (0.8, 0.8)),
         }
     )

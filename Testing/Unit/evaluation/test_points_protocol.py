@@ -1,13 +1,21 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from SAMFinetuneLogic.evaluation.manifest import read_manifest
 from SAMFinetuneLogic.evaluation.protocols import RunContext, Settings
 from SAMFinetuneLogic.evaluation.protocols.base import MODEL, NOISY_MODEL
-from SAMFinetuneLogic.evaluation.protocols.points import PointsProtocol, click_series, number_of_clicks
+from SAMFinetuneLogic.evaluation.protocols.points import (
+    PointsProtocol,
+    click_series,
+    model_dialogue,
+    nothing_left_to_measure,
+    number_of_clicks,
+)
 from SAMFinetuneLogic.evaluation.targets import case_targets
 from SAMFinetuneLogic.evaluation.users import IdealUser
-from SAMFinetuneLogic.metrics import dice, first_click, iou, next_click
+from SAMFinetuneLogic.metrics import dice, first_click, hd95, iou, next_click, surface_dice
 
 
 @pytest.fixture
@@ -47,6 +55,44 @@ def test_number_of_clicks():
     assert [number_of_clicks(dices, threshold) for threshold in (0.5, 0.8, 0.85, 0.9)] == [1, 2, 4, 10]
 
 
+def test_clicks_that_change_no_column_are_not_simulated(a_target, a_segmenter):
+    a_segmenter.radius = 15.0  # the structure itself: found by the first click, not quite to the last pixel
+    mask = a_target.mask.copy()
+    mask[5, 5] = True
+    target = replace(a_target, mask=mask)
+    context = RunContext(Settings(baselines=False), a_segmenter)
+
+    short = PointsProtocol().evaluate_target(target, context).scores[MODEL]
+    asked = len(a_segmenter.log)
+    whole, _ = model_dialogue(target.mask, IdealUser(), a_segmenter.open(target))
+
+    assert asked < 10
+    for n in range(1, 6):
+        assert short[f"dice_{n}"] == whole.dices[n - 1]
+    for threshold in (80, 85, 90):
+        assert short[f"noc_{threshold}"] == number_of_clicks(whole.dices, threshold / 100)
+    assert short["nsd_5"] == surface_dice(mask, whole.after(5), 1.0)
+
+
+def test_the_dialogue_ends_early_only_where_nothing_can_change():
+    assert not nothing_left_to_measure([0.95] * 4)
+    assert not nothing_left_to_measure([0.89] * 9)
+    assert nothing_left_to_measure([0.95, 0.5, 0.5, 0.5, 0.5])
+
+
+def test_an_example_takes_the_place_of_the_first_click(a_disc):
+    asked = []
+
+    def answer(clicks):
+        asked.append(tuple(clicks))
+        return np.zeros_like(a_disc)
+
+    series = click_series(a_disc, IdealUser(), answer, count=3, click_first=False)
+
+    assert [len(clicks) for clicks in asked] == [0, 1, 2]
+    assert asked[1] == (next_click(a_disc, np.zeros_like(a_disc)),) and len(series.dices) == 3
+
+
 def test_the_earlier_mask_is_fed_back_and_the_candidates_are_judged(a_target, a_segmenter):
     context = RunContext(Settings(baselines=False), a_segmenter)
 
@@ -58,6 +104,11 @@ def test_the_earlier_mask_is_fed_back_and_the_candidates_are_judged(a_target, a_
     scores = result.scores[MODEL]
     assert scores["dice_1"] == dice(a_target.mask, first.masks[0])
     assert scores["best_1"] == max(dice(a_target.mask, mask) for mask in first.masks)
+    fifth = PointsProtocol().answer_target(a_target, a_segmenter, IdealUser()).mask
+    assert scores["dice_5"] == dice(a_target.mask, fifth)
+    assert scores["iou_5"] == iou(a_target.mask, fifth)
+    assert scores["nsd_5"] == surface_dice(a_target.mask, fifth, 1.0)
+    assert scores["hd95_5"] == hd95(a_target.mask, fifth, a_target.spacing)
     assert scores["dice_5"] > scores["dice_3"] > scores["dice_1"]
     assert [predicted for predicted, _ in result.candidates] == pytest.approx(first.predicted_iou)
     assert [true for _, true in result.candidates] == [iou(a_target.mask, mask) for mask in first.masks]

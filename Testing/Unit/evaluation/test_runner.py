@@ -5,6 +5,7 @@ from SAMFinetuneLogic.errors import Cancelled, InputError
 from SAMFinetuneLogic.evaluation.baselines.box import ellipse
 from SAMFinetuneLogic.evaluation.manifest import Manifest, read_manifest
 from SAMFinetuneLogic.evaluation.protocols import Settings
+from SAMFinetuneLogic.evaluation.protocols import box as box_protocol
 from SAMFinetuneLogic.evaluation.quick import quick_targets
 from SAMFinetuneLogic.evaluation.runner import evaluate
 from SAMFinetuneLogic.metrics import dice, tight_box
@@ -70,6 +71,36 @@ def test_another_model_does_not_take_over_results(a_manifest, a_segmenter, tmp_p
     evaluate(a_manifest, "box", a_segmenter, settings, results_folder=tmp_path)
 
     assert len(a_segmenter.opened) == 5
+
+
+def test_baselines_are_measured_once_for_all_models(a_manifest, a_segmenter, tmp_path, monkeypatch):
+    calls = []
+
+    def counted(image, box):
+        calls.append(box)
+        return ellipse(image, box)
+
+    monkeypatch.setitem(box_protocol.BASELINES, "ellipse in the box", counted)
+    first = evaluate(a_manifest, "box", a_segmenter, results_folder=tmp_path)
+    a_segmenter.radius = 5.0
+    second = evaluate(a_manifest, "box", a_segmenter, Settings(noisy_seeds=1), results_folder=tmp_path)
+    alone = evaluate(a_manifest, "box", None, results_folder=tmp_path)
+
+    assert len(calls) == 5
+    assert second.methods == ["model", "model, noisy user", *alone.methods]
+    for report in (first, second):
+        for method in alone.methods:
+            assert report.mean(method, "dice") == alone.mean(method, "dice")
+    whole = evaluate(a_manifest, "box", a_segmenter, Settings(noisy_seeds=1))
+    assert second.to_json() == whole.to_json()
+
+
+def test_the_structures_of_a_case_are_counted(a_manifest, a_segmenter):
+    seen = []
+
+    evaluate(a_manifest, "box", a_segmenter, Settings(baselines=False), case_progress=lambda *step: seen.append(step))
+
+    assert seen == [(0, 2), (1, 2), (0, 2), (1, 2), (0, 1)]
 
 
 def test_baselines_alone_need_no_model(a_manifest):

@@ -13,18 +13,9 @@ from SAMFinetuneLogic.metrics import Click
 @pytest.fixture(scope="module")
 def a_checkpoint(tmp_path_factory):
     """A very small model of the default model's architecture, with random weights."""
-    import torch
-    from safetensors.torch import save_file
+    from small_models import write_small_compact
 
-    from SAMFinetuneLogic.models.compact import COMPACT_CONFIG, build_compact_sam
-
-    torch.manual_seed(0)
-    config = {**COMPACT_CONFIG, "size": 64, "widths": [8, 16, 24, 32], "depths": [1, 1, 1], "neck_width": 16}
-    network = build_compact_sam(config)
-    path = tmp_path_factory.mktemp("model") / "small.safetensors"
-    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    save_file(weights, path, {"samfinetune": json.dumps({"config": config})})
-    return path
+    return write_small_compact(tmp_path_factory.mktemp("model") / "small.safetensors")
 
 
 @pytest.fixture
@@ -80,13 +71,19 @@ def test_the_command_measures_a_model_and_overwrites_nothing(a_checkpoint, a_man
     command = ["evaluate", str(a_manifest_file), "--protocol", "box", "--model", str(a_checkpoint)]
     command += ["--max-labels", "1", "--noisy", "2", "--device", "cpu", "--results", str(tmp_path / "runs")]
     command += ["--sheet", str(sheet), "--json", str(numbers), "--quiet"]
+    command += ["--prompting", "pooled", "tokens", "--worst", "2", "--worst-sheet", str(tmp_path / "worst.png")]
 
     assert main(command) == 0
 
     out = capsys.readouterr().out
     content = json.loads(numbers.read_text())
     assert "model, noisy user" in out and "MR (1 case)" in out
-    assert list(content["overall"])[:2] == ["model", "model, noisy user"]
+    shown = ["model", "model, example slice", "model, noisy user", "model, tokens alone"]
+    assert sorted(name for name in content["overall"] if name.startswith("model")) == shown
+    assert all(name in out for name in shown)
+    assert "Worst 2 cases by Dice" in out and len(content["worst"]["of_cases"]) == 2
+    assert content["results"][0]["traits"]["input_side"] == pytest.approx(21 * 64 / 50)
+    assert (tmp_path / "worst.png").read_bytes().startswith(b"\x89PNG")
     assert [result["case"] for result in content["results"]] == ["abdomen", "brain", "film"]
     assert sheet.read_bytes().startswith(b"\x89PNG")
     assert main(command) == 2
@@ -108,6 +105,8 @@ def test_the_command_clicks_on_a_model(a_checkpoint, a_manifest_file, capsys):
     ("options", "message"),
     [
         (["--model", "none", "--sheet", "s.png"], "choose a model"),
+        (["--model", "none", "--worst", "3"], "choose a model"),
+        (["--prompting", "wishes"], "wishes"),
         (["--model", "none", "--no-baselines"], "nothing to evaluate"),
         (["--model", "no_such_model"], "neither a model nor a file"),
         (["--protocol", "circles"], "circles"),

@@ -85,6 +85,67 @@ def test_a_picture_whose_values_the_manifest_names_keeps_them(a_manifest_file):
     assert [(target.label, target.name) for target in targets] == [(254, "rim"), (255, "core")]
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ({}, [255]),  # no value is named
+        ({"255": "disc"}, [255]),  # the maximum alone
+        ({"1": "disc", "255": "disc"}, [255]),  # one that does not occur
+        ({"254": "rim"}, [254, 255]),  # one below the maximum: gray values are labels
+    ],
+)
+def test_half_the_maximum_is_the_border_unless_gray_values_are_named(a_manifest_file, names, expected):
+    content = json.loads(a_manifest_file.read_text())
+    content[2]["label_names"] = names
+    a_manifest_file.write_text(json.dumps(content))
+
+    assert [target.label for target in targets_of(a_manifest_file, "film")] == expected
+
+
+def test_a_single_slice_in_a_medical_format_keeps_its_values(a_manifest_file):
+    folder = a_manifest_file.parent / "film"
+    mask = sitk.ReadImage(str(folder / "mask.png"))
+    sitk.WriteImage(mask, str(folder / "mask.nii.gz"))
+    content = json.loads(a_manifest_file.read_text())
+    content[2]["pairs"][0]["label"] = "mask.nii.gz"
+    a_manifest_file.write_text(json.dumps(content))
+
+    assert [target.label for target in targets_of(a_manifest_file, "film")] == [254, 255]
+
+
+def test_the_example_is_halfway_to_the_farther_end(a_manifest_file):
+    labels = np.zeros((12, 40, 50), dtype=np.uint8)
+    for k, side in enumerate([0, 0, 9, 20, 9, 9, 9, 9, 9, 8, 7, 0]):  # 7 x 7 voxels are too few
+        labels[k, :side, :side] = 1
+    image = sitk.GetImageFromArray(labels)
+    sitk.WriteImage(image, str(a_manifest_file.parent / "abdomen/label.nii.gz"))
+    sitk.WriteImage(
+        sitk.GetImageFromArray(labels.astype(np.int16)), str(a_manifest_file.parent / "abdomen/image.nii.gz")
+    )
+
+    (target,) = targets_of(a_manifest_file, "abdomen")
+
+    assert target.slice.index == 3
+    assert target.example.slice.index == 6  # from 3 to 9
+    assert np.array_equal(target.example.mask, labels[6] == 1)
+    assert target.example.name == target.name
+
+
+def test_a_structure_on_one_slice_takes_another_image_of_its_case(a_manifest_file):
+    folder = a_manifest_file.parent / "film"
+    for name in ("image", "mask"):
+        picture = sitk.ReadImage(str(folder / f"{name}.png"))
+        sitk.WriteImage(sitk.Flip(picture, [True, False]), str(folder / f"{name}_2.png"))
+    content = json.loads(a_manifest_file.read_text())
+    content[2]["pairs"].append({"image": "image_2.png", "label": "mask_2.png"})
+    a_manifest_file.write_text(json.dumps(content))
+
+    one, two = targets_of(a_manifest_file, "film")
+
+    assert one.example is not None and np.array_equal(one.example.mask, two.mask)
+    assert two.example is not None and two.example.image == "image.png"
+
+
 def test_pixels_are_what_the_window_shows(a_manifest_file):
     target = targets_of(a_manifest_file, "film", window="0/100")[0]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from SAMFinetuneLogic.imaging.volume import Volume
-from SAMFinetuneLogic.pictures.orientation import display_of
+from SAMFinetuneLogic.pictures.orientation import display_of, display_of_volume
 
 # RAS direction that must grow to the right and downwards in the picture.
 EXPECTED = {
@@ -62,3 +62,17 @@ def test_a_photograph_is_shown_as_it_is():
     display = display_of(np.diag([-1.0, -1.0, 1.0, 1.0]), "k")
     assert (display.transpose, display.flip_rows, display.flip_cols) == (False, False, False)
     assert display.letters == ("R", "L", "A", "P")
+
+
+@pytest.mark.parametrize("name", ["film.png", "photo.JPG", "scan.tiff", "old.bmp"])
+def test_a_picture_without_geometry_has_no_letters(name):
+    pixels = np.zeros((1, 4, 5), dtype=np.uint8)
+    known = Volume(pixels, np.diag([-1.0, -1.0, 1.0, 1.0]), name="film.nii.gz")
+    unknown = Volume(pixels, np.diag([-1.0, -1.0, 1.0, 1.0]), name=name)
+
+    assert display_of_volume(known, "k") == display_of(known.ijk_to_ras, "k")
+    display = display_of_volume(unknown, "k")
+
+    assert "".join(display.letters) == ""
+    turned = (display.transpose, display.flip_rows, display.flip_cols)
+    assert turned == (False, False, False)

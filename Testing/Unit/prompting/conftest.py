@@ -1,99 +1,37 @@
 """Small random models and volumes for the tests of prompting."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from small_models import loaded, small_stock_sam
 
 from SAMFinetuneLogic.imaging.volume import Volume
-from SAMFinetuneLogic.models.catalogue import ModelEntry
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
-from SAMFinetuneLogic.models.preprocessing import Preprocessing
-from SAMFinetuneLogic.models.torch_compat import import_segment_anything
 
 # A busy machine is no failure.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 
-def build_small_sam(size: int = 64, seed: int = 0) -> torch.nn.Module:
-    """A stock ``Sam`` of segment_anything with two blocks, random weights, and predicted IoUs that differ."""
-    import_segment_anything()
-    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
-
-    torch.manual_seed(seed)
-    grid = size // 16
-    sam = Sam(
-        ImageEncoderViT(
-            img_size=size,
-            patch_size=16,
-            embed_dim=32,
-            depth=2,
-            num_heads=2,
-            out_chans=32,
-            use_rel_pos=True,
-            global_attn_indexes=(1,),
-            window_size=2,
-            norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
-        ),
-        PromptEncoder(32, (grid, grid), (size, size), mask_in_chans=16),
-        MaskDecoder(
-            transformer_dim=32,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=32, mlp_dim=64, num_heads=2),
-            num_multimask_outputs=3,
-        ),
-        pixel_mean=[123.675, 116.28, 103.53],
-        pixel_std=[58.395, 57.12, 57.375],
-    )
-    with torch.no_grad():  # relative positions start at zero: they should matter
-        for block in sam.image_encoder.blocks:
-            block.attn.rel_pos_h.normal_(std=0.2)
-            block.attn.rel_pos_w.normal_(std=0.2)
-    return sam.eval()
-
-
-def make_model(network: torch.nn.Module, **changes) -> LoadedModel:
-    """A loaded model around a network, as the catalogue would describe SAM."""
-    size = network.image_encoder.img_size
-    facts = {
-        "id": "test",
-        "title": "Test model",
-        "backbone": "vit_b",
-        "url": None,
-        "filename": "test.pth",
-        "bytes": None,
-        "sha256": None,
-        "licence": "none",
-        "licence_note": "",
-        "non_commercial": False,
-        "source": "",
-        "preprocessing": Preprocessing("sam", "longest_pad", size),
-        "prompts": ("point", "box", "mask"),
-        "multimask": True,
-    }
-    return LoadedModel(network, ModelEntry(**{**facts, **changes}), "0" * 64, torch.device("cpu"), "fp32")
-
-
 @pytest.fixture(scope="session")
 def a_sam() -> torch.nn.Module:
-    return build_small_sam()
+    return small_stock_sam()
 
 
 @pytest.fixture
 def make_a_model():
-    return make_model
+    return loaded
 
 
 @pytest.fixture
 def a_model(a_sam) -> LoadedModel:
-    return make_model(a_sam)
+    return loaded(a_sam)
 
 
 @pytest.fixture
 def a_box_model(a_sam) -> LoadedModel:
-    return make_model(a_sam, title="Box model", prompts=("box",), multimask=False)
+    return loaded(a_sam, title="Box model", prompts=("box",), multimask=False)
 
 
 @pytest.fixture

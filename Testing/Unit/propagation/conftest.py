@@ -2,46 +2,15 @@
 
 import numpy as np
 import pytest
-import torch
+from small_models import loaded, small_compact_sam
 
 from SAMFinetuneLogic.imaging.labels import LabelMap
 from SAMFinetuneLogic.imaging.volume import Volume
-from SAMFinetuneLogic.models.catalogue import ModelEntry
-from SAMFinetuneLogic.models.compact import COMPACT_CONFIG, build_compact_sam
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
-from SAMFinetuneLogic.models.preprocessing import Preprocessing
-
-TINY = {
-    "size": 64,
-    "widths": [8, 8, 16, 32],
-    "depths": [1, 1, 1],
-    "neck_width": 16,
-    "embed_dim": 32,
-    "decoder_mlp": 32,
-    "spread_widths": [8, 8, 8],
-}
 
 
 def make_model(**changes) -> LoadedModel:
-    torch.manual_seed(0)
-    network = build_compact_sam({**COMPACT_CONFIG, **TINY})
-    facts = {
-        "id": "tiny",
-        "title": "Tiny model",
-        "backbone": "compact",
-        "url": None,
-        "filename": "tiny.safetensors",
-        "bytes": None,
-        "sha256": None,
-        "licence": "none",
-        "licence_note": "",
-        "non_commercial": False,
-        "source": "",
-        "preprocessing": Preprocessing("sam", "longest_pad", 64),
-        "prompts": ("point", "box", "mask"),
-        "multimask": True,
-    }
-    return LoadedModel(network, ModelEntry(**{**facts, **changes}), "0" * 64, torch.device("cpu"), "fp32")
+    return loaded(small_compact_sam(), **changes)
 
 
 @pytest.fixture(scope="session")
