@@ -21,9 +21,9 @@ _LOGIT_LIMIT = 7.0
 class FewShotDecoder(nn.Module):
     """Class logits from an image embedding and target embeddings.
 
-    Works with the mask decoder of ``segment_anything`` and with the compact default model's, whose network before
-    the transformer (``spread``) and typed targets it takes over. Where a checkpoint has no type embedding, it starts
-    at zero.
+    Works with the mask decoder of ``segment_anything`` and with the compact default model's, whose networks before
+    the transformer (``hints``, ``spread``) and typed targets it takes over. Where a checkpoint has no type embedding,
+    it starts at zero.
 
     Args:
         network: the ``Sam`` to start from; its weights are copied.
@@ -35,6 +35,7 @@ class FewShotDecoder(nn.Module):
         super().__init__()
         source, prompts = network.mask_decoder, network.prompt_encoder
         self.class_count = class_count
+        self.hints = deepcopy(getattr(source, "hints", None))
         self.spread = deepcopy(getattr(source, "spread", None))
         self.transformer = deepcopy(source.transformer)
         self.upscaling = deepcopy(source.output_upscaling)
@@ -79,10 +80,12 @@ class FewShotDecoder(nn.Module):
         batch, _, height, width = embeddings.shape
         tokens = torch.cat([self.class_tokens, targets + self.target_types[kinds], self._padding(len(targets))])
         dense = self._dense(guess, guessed, batch).expand(batch, -1, -1, -1)
-        pixels = embeddings + dense if self.spread is None else self.spread(embeddings, dense)
+        hints = () if self.hints is None else (self.hints(embeddings, dense),)
+        pixels = embeddings + dense if self.spread is None else self.spread(embeddings, dense, *hints)
         position = self.prompts.get_dense_pe().to(pixels.dtype).expand(batch, -1, -1, -1)
         hidden, pixels = self.transformer(pixels, position, tokens.expand(batch, -1, -1))
-        pixels = self.upscaling(pixels.transpose(1, 2).reshape(batch, -1, height, width))
+        pixels = pixels.transpose(1, 2).reshape(batch, -1, height, width)
+        pixels = self.upscaling(pixels, embeddings, *hints) if hints else self.upscaling(pixels)
         kernels = torch.stack([mlp(hidden[:, n]) for n, mlp in enumerate(self.hyper_networks)], 1)
         logits = (kernels @ pixels.flatten(2)).reshape(batch, -1, *pixels.shape[-2:])
         if self.anchor is None or guess is None:

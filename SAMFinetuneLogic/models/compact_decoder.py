@@ -2,8 +2,9 @@
 
 In SAM, a prompt reaches the image only through tokens. Here the sum of image embedding and drawn prompts first
 passes a small U-shaped network, so that a click can spread along the structure that it touches. It is also told how
-much each position resembles the prompted ones: without that, training on a CPU's budget learned to draw blobs around
-clicks and paid little heed to the image.
+much each position resembles the prompted ones, and which prompt is nearest when edges are expensive to cross: without
+that, training on a CPU's budget learned to draw blobs around clicks and paid little heed to the image. And up-scaling
+sees the image's pixels, so that outlines are as fine as the input.
 """
 
 import torch
@@ -11,7 +12,9 @@ from torch import nn
 from torch.nn import functional
 
 from SAMFinetuneLogic.models.compact_blocks import Downsample, ResidualBlock, group_norm, upsample_to
-from SAMFinetuneLogic.models.compact_prompt import DRAWN_MAPS
+from SAMFinetuneLogic.models.compact_encoder import gray_pixels
+from SAMFinetuneLogic.models.compact_geodesic import GeodesicMaps
+from SAMFinetuneLogic.models.compact_prompt import DRAWN_MAPS, drawn_prompts
 from SAMFinetuneLogic.models.torch_compat import import_segment_anything
 
 import_segment_anything()
@@ -19,14 +22,17 @@ from segment_anything.modeling import MaskDecoder, TwoWayTransformer  # noqa: E4
 from segment_anything.modeling.transformer import Attention  # noqa: E402
 
 _SIMILARITY_WIDTH = 64
+_HALF_WIDTH, _FULL_WIDTH = 48, 16
+HINT_MAPS = DRAWN_MAPS + GeodesicMaps.MAPS
+"""What the decoder knows at half of the input's resolution: the drawn prompts and their geodesic distances."""
 
 
 class PromptSimilarity(nn.Module):
-    """How much each position looks like what the prompts mark: (B, C, H, W) embedding -> (B, 6 + 5, H, W).
+    """How much each position looks like what the prompts mark: (1 or B, C, H, W) embedding -> (B, 6, H, W).
 
     The mean embedding under the positive clicks, the negative clicks, the box, the ring around the box, the earlier
     mask and the ring around that mask is compared with every position (cosine). A map is zero where its prompt is
-    absent. The drawn prompts themselves are appended.
+    absent.
     """
 
     MAPS = 6
@@ -41,8 +47,7 @@ class PromptSimilarity(nn.Module):
         places = torch.cat([drawn[:, :2], box, _ring(box), mask, _ring(mask)], dim=1).flatten(2)
         flat = features.flatten(2)
         prototypes = functional.normalize(places @ flat.transpose(1, 2), dim=2)
-        similarity = (prototypes @ flat).unflatten(2, embedding.shape[-2:])
-        return torch.cat([similarity, drawn.expand(len(similarity), -1, -1, -1)], dim=1)
+        return (prototypes @ flat).unflatten(2, embedding.shape[-2:])
 
 
 def _ring(filled: torch.Tensor) -> torch.Tensor:
@@ -50,11 +55,23 @@ def _ring(filled: torch.Tensor) -> torch.Tensor:
     return (functional.max_pool2d(filled, 9, stride=1, padding=4) - filled).clamp(min=0)
 
 
-class SpreadPrompts(nn.Module):
-    """Image and dense prompt embeddings, (1 or B, C, H, W) each, -> prompted pixels (B, C, H, W).
+class PromptHints(nn.Module):
+    """Embeddings of image and prompts, (1 or B, C, S/4, S/4) and (B, C, S/4, S/4), -> hints (B, 10, S/2, S/2)."""
 
-    Their sum, with a U-shaped network added that works at one, one half and one quarter of the resolution and also
-    sees :class:`PromptSimilarity`.
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.geodesic = GeodesicMaps(channels)
+
+    def forward(self, embedding: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:
+        drawn = drawn_prompts(dense)
+        return torch.cat([drawn, self.geodesic(embedding, gray_pixels(embedding), drawn)], dim=1)
+
+
+class SpreadPrompts(nn.Module):
+    """Image and dense prompt embeddings, (1 or B, C, H, W) each, and hints (B, 10, 2H, 2W) -> pixels (B, C, H, W).
+
+    The sum of the embeddings, with a U-shaped network added that works at one, one half and one quarter of the
+    resolution and also sees the hints and :class:`PromptSimilarity`.
     """
 
     def __init__(self, channels: int, widths: tuple[int, int, int]) -> None:
@@ -62,7 +79,7 @@ class SpreadPrompts(nn.Module):
         fine, middle, coarse = widths
         self.inward = nn.Conv2d(channels, fine, 1)
         self.similarity = PromptSimilarity(channels, _SIMILARITY_WIDTH)
-        self.hints = nn.Conv2d(PromptSimilarity.MAPS + DRAWN_MAPS, fine, 3, padding=1)
+        self.hints = nn.Conv2d(PromptSimilarity.MAPS + HINT_MAPS, fine, 3, padding=1)
         self.fine1 = ResidualBlock(fine)
         self.down1 = Downsample(fine, middle)
         self.middle = ResidualBlock(middle)
@@ -73,15 +90,48 @@ class SpreadPrompts(nn.Module):
         self.fine2 = ResidualBlock(fine)
         self.outward = nn.Conv2d(fine, channels, 1)
 
-    def forward(self, embedding: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:
+    def forward(self, embedding: torch.Tensor, dense: torch.Tensor, hints: torch.Tensor) -> torch.Tensor:
         x = embedding + dense
-        hints = self.hints(self.similarity(embedding, dense[:, :DRAWN_MAPS]))
-        fine = self.fine1(self.inward(x) + hints)
+        coarser = functional.avg_pool2d(hints, 2)
+        seen = torch.cat([self.similarity(embedding, coarser[:, :DRAWN_MAPS]), coarser], dim=1)
+        fine = self.fine1(self.inward(x) + self.hints(seen))
         middle = self.middle(self.down1(fine))
         coarse = self.coarse(self.down2(middle))
         middle = middle + upsample_to(self.up2(coarse), middle)
         fine = self.fine2(fine + upsample_to(self.up1(middle), fine))
         return x + self.outward(functional.silu(fine))
+
+
+class DetailedUpscaling(nn.Module):
+    """SAM's up-scaling that adds, at each of its two steps, what the finer image and hints show.
+
+    Norm and activation are chosen to be fast to train on a CPU.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        half, full = channels // 4, channels // 8
+        self.to_half = nn.ConvTranspose2d(channels, half, kernel_size=2, stride=2)
+        self.half_norm = group_norm(half)
+        self.half_detail = _detail(half + HINT_MAPS + 4, _HALF_WIDTH, half)
+        self.to_full = nn.ConvTranspose2d(half, full, kernel_size=2, stride=2)
+        self.full_detail = _detail(full + 1, _FULL_WIDTH, full)
+
+    def forward(self, pixels: torch.Tensor, embedding: torch.Tensor, hints: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W), embedding (1 or B, C, H, W) and hints (B, 10, 2H, 2W) -> (B, C/8, 4H, 4W)."""
+        gray = gray_pixels(embedding).expand(len(pixels), -1, -1, -1)
+        half = functional.relu(self.half_norm(self.to_half(pixels)))
+        half = half + self.half_detail(torch.cat([half, hints, functional.pixel_unshuffle(gray, 2)], 1))
+        full = self.to_full(half)
+        return functional.relu(full + self.full_detail(torch.cat([full, gray], 1)))
+
+
+def _detail(channels_in: int, hidden: int, channels_out: int) -> nn.Sequential:
+    """Two convolutions that add nothing at initialisation."""
+    last = nn.Conv2d(hidden, channels_out, 3, padding=1)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+    return nn.Sequential(nn.Conv2d(channels_in, hidden, 3, padding=1), nn.SiLU(), last)
 
 
 class TokenAttention(Attention):
@@ -135,15 +185,9 @@ class CompactMaskDecoder(MaskDecoder):
             iou_head_depth=3,
             iou_head_hidden_dim=128,
         )
+        self.hints = PromptHints(embed_dim)
         self.spread = SpreadPrompts(embed_dim, spread_widths)
-        # SAM's up-scaling with norm and activation that are fast to train on a CPU.
-        self.output_upscaling = nn.Sequential(
-            nn.ConvTranspose2d(embed_dim, embed_dim // 4, kernel_size=2, stride=2),
-            group_norm(embed_dim // 4),
-            nn.ReLU(),
-            nn.ConvTranspose2d(embed_dim // 4, embed_dim // 8, kernel_size=2, stride=2),
-            nn.ReLU(),
-        )
+        self.output_upscaling = DetailedUpscaling(embed_dim)
 
     def predict_masks(
         self,
@@ -166,11 +210,12 @@ class CompactMaskDecoder(MaskDecoder):
         batch = sparse_prompt_embeddings.shape[0]
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(batch, -1, -1), sparse_prompt_embeddings], dim=1)
-        pixels = self.spread(image_embeddings, dense_prompt_embeddings)
+        hints = self.hints(image_embeddings, dense_prompt_embeddings)
+        pixels = self.spread(image_embeddings, dense_prompt_embeddings, hints)
         height, width = pixels.shape[-2:]
         hidden, pixels = self.transformer(pixels, image_pe.to(pixels.dtype), tokens)
         pixels = pixels.transpose(1, 2).reshape(batch, -1, height, width)
-        upscaled = self.output_upscaling(pixels)
+        upscaled = self.output_upscaling(pixels, image_embeddings, hints)
         mask_tokens = hidden[:, 1 : 1 + self.num_mask_tokens]
         kernels = torch.stack([mlp(mask_tokens[:, n]) for n, mlp in enumerate(self.output_hypernetworks_mlps)], 1)
         masks = (kernels @ upscaled.flatten(2)).reshape(batch, -1, 4 * height, 4 * width)

@@ -12,9 +12,21 @@ from SAMFinetuneLogic.models.compact_blocks import (
     upsample_to,
 )
 
+STRIDE = 4
+"""Input pixels between two positions of the embedding."""
+PIXEL_CHANNELS = STRIDE * STRIDE
+"""The last channels of an embedding: the gray input itself, the pixels of each position."""
+
+
+def gray_pixels(embedding: torch.Tensor) -> torch.Tensor:
+    """The normalised gray input (B, 1, S, S) that an embedding (B, C, S/4, S/4) carries."""
+    return functional.pixel_shuffle(embedding[:, -PIXEL_CHANNELS:], STRIDE)
+
 
 class CompactImageEncoder(nn.Module):
     """Convolutions at strides 2, 4 and 8, global attention at stride 16, merged top-down to stride 4.
+
+    The embedding also carries the pixels, so that the decoder can draw outlines finer than its positions.
 
     Args:
         img_size: side of the square input in pixels, a multiple of 16. The weights do not depend on it.
@@ -48,7 +60,7 @@ class CompactImageEncoder(nn.Module):
         self.merge8 = ResidualBlock(neck_width)
         self.merge4 = ResidualBlock(neck_width)
         self.neck_norm = group_norm(neck_width)
-        self.neck = nn.Conv2d(neck_width, out_chans, 3, padding=1)
+        self.neck = nn.Conv2d(neck_width, out_chans - PIXEL_CHANNELS, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, S, S) normalised images -> (B, out_chans, S/4, S/4) embeddings."""
@@ -57,4 +69,6 @@ class CompactImageEncoder(nn.Module):
         coarse = self.blocks16(self.down16(middle))
         merged = self.lateral8(middle) + upsample_to(self.lateral16(coarse), middle)
         merged = self.lateral4(fine) + upsample_to(self.merge8(merged), fine)
-        return self.neck(functional.silu(self.neck_norm(self.merge4(merged))))
+        features = self.neck(functional.silu(self.neck_norm(self.merge4(merged))))
+        pixels = functional.pixel_unshuffle(x.mean(1, keepdim=True), STRIDE)
+        return torch.cat([features, pixels], dim=1)

@@ -14,6 +14,8 @@ Points = tuple[torch.Tensor, torch.Tensor]
 
 DRAWN_MAPS = 5
 """Positive clicks, negative clicks, box, earlier mask, mask present."""
+DRAWN_CHANNELS = 4 * DRAWN_MAPS
+"""Of the dense embedding: the maps at half of the input's resolution, four pixels to a position."""
 _CORNER_LABELS = (2.0, 3.0)
 _CLICK_SIGMA = 1.5
 """Width of a drawn click in input pixels."""
@@ -91,13 +93,13 @@ class DrawnPromptEncoder(PromptEncoder):
         return tokens + torch.where((labels >= 0).unsqueeze(-1), typed, torch.zeros_like(typed))
 
     def embed_maps(self, maps: torch.Tensor) -> torch.Tensor:
-        """Drawn prompts (B, 5, S, S) -> dense embedding (B, C, S/4, S/4), whose first five channels are their means.
+        """Drawn prompts (B, 5, S, S) -> dense embedding (B, C, S/4, S/4), see :data:`DRAWN_CHANNELS`.
 
-        The decoder reads those five channels to know where the prompts lie.
+        The decoder reads those channels to know where the prompts lie.
         """
         maps = maps.to(self.no_mask_embed.weight.dtype).contiguous(memory_format=torch.channels_last)
-        means = functional.avg_pool2d(maps, 4)
-        return torch.cat([means, self.mask_downscaling(maps)[:, DRAWN_MAPS:]], dim=1)
+        halved = functional.pixel_unshuffle(functional.avg_pool2d(maps, 2), 2)
+        return torch.cat([halved, self.mask_downscaling(maps)[:, DRAWN_CHANNELS:]], dim=1)
 
     def embed_targets(self, embeddings: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
         """Pooled embeddings (B, N, C) of labelled regions -> tokens (B, N, C); ``kind`` (B, N): 1 structure, 0 not."""
@@ -121,6 +123,11 @@ class DrawnPromptEncoder(PromptEncoder):
             maps[:, 3] = torch.tanh(masks[:, 0].to(maps.dtype) / 4)
             maps[:, 4] = 1.0
         return maps
+
+
+def drawn_prompts(dense: torch.Tensor) -> torch.Tensor:
+    """The prompts (B, DRAWN_MAPS, S/2, S/2) that a dense embedding (B, C, S/4, S/4) carries."""
+    return functional.pixel_shuffle(dense[:, :DRAWN_CHANNELS], 2)
 
 
 def _draw_boxes(coords: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor) -> torch.Tensor:

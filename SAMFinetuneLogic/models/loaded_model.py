@@ -25,6 +25,7 @@ class LoadedModel:
         weights_sha256: of the checkpoint file, for the record of where a result comes from.
         device, precision: where and how the image encoder runs. Both change if the GPU's memory does not suffice.
         warnings: sentences for the user, in the order in which they arose.
+        adapter: what is known about the adapter in the weights, fit for JSON; None for the model as it was published.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class LoadedModel:
         self.device = device
         self.precision = precision
         self.warnings: list[str] = list(notes or [])
+        self.adapter: dict[str, Any] | None = None
         self._batch_limit: int | None = None
         self._hashed: tuple[Hashable, str] | None = None
         try:
@@ -59,6 +61,12 @@ class LoadedModel:
     def description(self) -> str:
         """Model and device in a few words, for the user."""
         return f"{self.entry.title} on {describe_device(self.device, self.precision)}"
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where a result of this model comes from, for its record; fit for JSON."""
+        facts = {"id": self.entry.id, "sha256": self.weights_sha256, "licence": self.entry.licence}
+        return facts if self.adapter is None else {**facts, "adapter": self.adapter}
 
     @property
     def embedding_shape(self) -> tuple[int, int, int]:

@@ -105,11 +105,11 @@ def _entry_of_file(path: Path, sha256: str, backbone: Backbone) -> tuple[ModelEn
 
 
 def _with_own_preprocessing(entry: ModelEntry, opened: OpenedCheckpoint) -> ModelEntry:
-    """Our own checkpoints state their input size, and may state the rest of their preprocessing."""
-    if opened.backbone != "compact":
-        return entry
+    """Our own checkpoints may state their preprocessing; those of the compact model state at least the input size."""
     stated = opened.metadata.get("preprocessing")
     if stated is not None:
         return replace(entry, preprocessing=Preprocessing(**stated))
+    if opened.backbone != "compact":
+        return entry
     size = int(opened.metadata["config"]["size"])
     return replace(entry, preprocessing=replace(entry.preprocessing, size=size))

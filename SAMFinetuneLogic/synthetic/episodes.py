@@ -16,9 +16,9 @@ from SAMFinetuneLogic.synthetic.prompt_simulation import (
 )
 
 CLICK, CLICKS, BOX, BOX_AND_CLICK, EARLIER_MASK, OTHER_SLICE, NOTHING = range(7)
-_KIND_WEIGHTS = torch.tensor([0.40, 0.10, 0.22, 0.05, 0.08, 0.12, 0.03])
+_KIND_WEIGHTS = torch.tensor([0.41, 0.14, 0.25, 0.06, 0.08, 0.05, 0.01])
 _CLICK_SLOTS = 6
-_TOKENS_ONLY = 0.12
+_TOKENS_ONLY = 0.06
 
 
 @dataclass

@@ -10,6 +10,11 @@ from SAMFinetuneLogic.synthetic.fields import Rng, random_similarity, random_war
 from SAMFinetuneLogic.synthetic.label_maps import LabelTree, random_label_tree
 
 _AREA_BINS = 6
+_SMALLEST = 32
+"""Pixels. Smaller structures are looked at on a crop, where they are larger."""
+_VISIBLE = 0.3
+"""Contrast to the surroundings, in standard deviations of both, below which a structure can hardly be seen."""
+_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def draw_examples(rng: Rng, pair: SlicePair, count: int) -> tuple[Example, Examp
     if rng.random() < 0.5:
         images, labels = images.transpose(0, 2, 1), labels.transpose(0, 2, 1)
     images = _vary_contrast(rng, images)
-    chosen = _choose_structures(rng, labels, pair.structures, count)
+    chosen = _choose_structures(rng, images, labels, pair.structures, count)
     valid = np.ones(labels.shape[1:], dtype=bool)
     if rng.random() < 0.25:
         side = int(labels.shape[1] * rng.uniform(0.5, 0.95))
@@ -94,21 +99,43 @@ def _vary_contrast(rng: Rng, images: np.ndarray) -> np.ndarray:
     return ((low + (high - low) * curve) * 255).astype(np.uint8)[images]
 
 
-def _choose_structures(rng: Rng, labels: np.ndarray, structures: np.ndarray, count: int) -> np.ndarray:
-    """Indices of structures, uniform over the logarithm of their area; what fills nearly all is left out."""
+def _choose_structures(
+    rng: Rng, images: np.ndarray, labels: np.ndarray, structures: np.ndarray, count: int
+) -> np.ndarray:
+    """Indices of structures, uniform over the logarithm of their area; what fills nearly all is left out.
+
+    What can hardly be seen is seldom chosen: a step on the CPU is too dear to be spent on guessing.
+    """
     pixels = labels[0].size
     areas = np.stack([np.bincount(each.ravel(), minlength=len(structures)) for each in labels]) @ structures.T
     smallest, largest = areas.min(0), areas.max(0)
-    usable = np.flatnonzero((smallest >= 10) & (largest <= 0.9 * pixels) & (np.arange(len(structures)) > 0))
+    usable = np.flatnonzero((smallest >= _SMALLEST) & (largest <= 0.9 * pixels) & (np.arange(len(structures)) > 0))
     if usable.size == 0:
         # A slice in which only the background is large enough still trains the network on that background.
         return np.zeros(count, dtype=np.intp)
-    bins = np.floor(np.log(areas[0][usable] / 10) / np.log(pixels / 10) * _AREA_BINS).astype(int)
+    bins = np.floor(np.log(areas[0][usable] / _SMALLEST) / np.log(pixels / _SMALLEST) * _AREA_BINS).astype(int)
     chosen = []
     for _ in range(count):
-        bin_chosen = rng.choice(np.unique(bins))
-        chosen.append(rng.choice(usable[bins == bin_chosen]))
+        for _ in range(_TRIES):
+            bin_chosen = rng.choice(np.unique(bins))
+            candidate = rng.choice(usable[bins == bin_chosen])
+            if _contrast(images[0], structures[candidate][labels[0]]) > _VISIBLE or rng.random() < 0.1:
+                break
+        chosen.append(candidate)
     return np.array(chosen)
+
+
+def _contrast(image: np.ndarray, mask: np.ndarray) -> float:
+    """Difference of the means within a mask and in a ring of three pixels around it, in standard deviations."""
+    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    around = (slice(max(rows[0] - 4, 0), rows[-1] + 5), slice(max(cols[0] - 4, 0), cols[-1] + 5))
+    values, inside = image[around].astype(np.float32), mask[around]
+    ring = ndimage.maximum_filter(inside, 7) & ~inside
+    if not ring.any():
+        return 0.0
+    within, without = values[inside], values[ring]
+    spread = np.sqrt((within.var() + without.var()) / 2) + 1.0
+    return float(abs(within.mean() - without.mean()) / spread)
 
 
 def _example(rng: Rng, image: np.ndarray, labels: np.ndarray, members: np.ndarray, valid: np.ndarray) -> Example:

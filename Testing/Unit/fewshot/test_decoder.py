@@ -15,10 +15,12 @@ def stock_logits(model, embedding, targets):
     padding = sparse[:, len(targets) :]
     tokens = torch.cat([decoder.mask_tokens.weight[:1], targets])[None]
     tokens = torch.cat([tokens, padding], 1)
-    pixels = decoder.spread(embedding, dense) if hasattr(decoder, "spread") else embedding + dense
+    hints = (decoder.hints(embedding, dense),) if hasattr(decoder, "hints") else ()
+    pixels = decoder.spread(embedding, dense, *hints) if hints else embedding + dense
     shape = pixels.shape
     hidden, pixels = decoder.transformer(pixels, prompts.get_dense_pe().expand(shape), tokens)
-    upscaled = decoder.output_upscaling(pixels.transpose(1, 2).reshape(shape))
+    pixels = pixels.transpose(1, 2).reshape(shape)
+    upscaled = decoder.output_upscaling(pixels, embedding, *hints) if hints else decoder.output_upscaling(pixels)
     kernel = decoder.output_hypernetworks_mlps[0](hidden[:, 0])
     return torch.einsum("bc,bchw->bhw", kernel, upscaled)
 

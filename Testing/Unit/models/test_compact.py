@@ -6,6 +6,8 @@ import torch
 from SAMFinetuneLogic.errors import ModelError
 from SAMFinetuneLogic.models.compact import COMPACT_CONFIG, build_compact_sam
 from SAMFinetuneLogic.models.compact_decoder import PromptSimilarity, TokenAttention
+from SAMFinetuneLogic.models.compact_encoder import gray_pixels
+from SAMFinetuneLogic.models.compact_prompt import drawn_prompts
 from SAMFinetuneLogic.models.torch_compat import import_segment_anything
 
 import_segment_anything()
@@ -38,13 +40,24 @@ def test_token_attention_equals_sams_attention(queries, keys, downsample):
 
 def test_the_released_shape_fits_its_budget():
     count = sum(parameter.numel() for parameter in build_compact_sam(COMPACT_CONFIG).parameters())
-    assert 2 * count < 15 * 2**20
+    assert 2 * count < 20_000_000
 
 
 @pytest.mark.parametrize("size", [64, 96])
 def test_embeddings_have_stride_four(network, size):
     embedding = network.image_encoder(torch.randn(2, 3, size, size))
     assert embedding.shape == (2, COMPACT_CONFIG["embed_dim"], size // 4, size // 4)
+
+
+def test_the_embedding_carries_the_gray_input(network):
+    image = torch.randn(2, 3, SIZE, SIZE)
+    torch.testing.assert_close(gray_pixels(network.image_encoder(image)), image.mean(1, keepdim=True))
+
+
+def test_the_dense_embedding_carries_the_drawn_prompts(network):
+    maps = torch.rand(2, 5, SIZE, SIZE)
+    expected = maps.reshape(2, 5, SIZE // 2, 2, SIZE // 2, 2).mean((3, 5))
+    torch.testing.assert_close(drawn_prompts(network.prompt_encoder.embed_maps(maps)), expected)
 
 
 def test_decoding_many_prompts_of_one_image_equals_decoding_them_singly(network):
@@ -131,7 +144,7 @@ def test_similarity_compares_every_position_with_the_prompted_ones():
     drawn[0, 0, 2, 3], drawn[0, 1, 5, 0], drawn[1, 0, 1, 1] = 1.0, 0.5, 1.0
     drawn[1, 0, 4, 4] = 1.0
     maps = compare(embedding, drawn)
-    assert maps.shape == (2, PromptSimilarity.MAPS + 5, 6, 6)
+    assert maps.shape == (2, PromptSimilarity.MAPS, 6, 6)
     features = torch.nn.functional.normalize(compare.project(embedding), dim=1)
     mean = features[1, :, 1, 1] + features[1, :, 4, 4]
     for row in range(6):
@@ -141,4 +154,3 @@ def test_similarity_compares_every_position_with_the_prompted_ones():
             assert maps[0, 1, row, col] == pytest.approx(float(here[0] @ features[0, :, 5, 0]), abs=1e-5)
             assert maps[1, 0, row, col] == pytest.approx(float(here[1] @ mean / mean.norm()), abs=1e-5)
     assert not maps[1, 1:6].any(), "absent prompts resemble nothing"
-    torch.testing.assert_close(maps[:, 6:], drawn)
