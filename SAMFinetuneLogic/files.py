@@ -3,7 +3,6 @@
 import atexit
 import hashlib
 import json
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -60,7 +59,8 @@ def atomic_target(path: Path, overwrite: bool = True) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing could be made, there is nothing to remove
+            temporary.unlink(missing_ok=True)
         _unfinished.discard(temporary)
 
 

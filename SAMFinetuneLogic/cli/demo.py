@@ -7,6 +7,7 @@ against the truth on the slices that the prompts ask for.
 import argparse
 from pathlib import Path
 
+from SAMFinetuneLogic.cli.model_choice import load_chosen_model
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments
 from SAMFinetuneLogic.cli.segment import add_model_arguments, report
 from SAMFinetuneLogic.cli.targets import add_overwrite_argument, check_target
@@ -39,13 +40,12 @@ def run(arguments: argparse.Namespace) -> int:
     from SAMFinetuneLogic.imaging.labels import LabelMap
     from SAMFinetuneLogic.imaging.reading import read_image
     from SAMFinetuneLogic.imaging.writing import write_label_map
-    from SAMFinetuneLogic.models.loading import load_model
     from SAMFinetuneLogic.prompting.prompt_files import read_prompts, write_prompts
     from SAMFinetuneLogic.synthetic.phantom import make_phantom
     from SAMFinetuneLogic.synthetic.phantom_files import write_volume
     from SAMFinetuneLogic.synthetic.phantom_prompts import phantom_prompts
 
-    model = load_model(arguments.model, arguments.device)
+    model = load_chosen_model(arguments)
     phantom = make_phantom(arguments.seed)
     write_volume(paths["image"], phantom.volume, arguments.overwrite)
     write_label_map(paths["truth"], phantom.truth, {"phantom_seed": arguments.seed}, arguments.overwrite)

@@ -1,7 +1,7 @@
 """Teach a structure from a few labelled slices, and find it on the slices of other images, without clicks.
 
 fit    collects labelled slices in a file (a collection) and fits the few-shot decoder to all that it holds
-apply  segments the slices of an image with it
+apply  segments the slices of an image with it; without a fitted decoder, by similarity to the labelled slices
 show   lists what a collection holds
 
 A collection contains image slices: treat it as you treat the images.
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from SAMFinetuneLogic.cli.model_choice import load_chosen_model
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json, progress_bar
 from SAMFinetuneLogic.cli.segment import add_model_arguments
 from SAMFinetuneLogic.cli.targets import (
@@ -22,6 +23,7 @@ from SAMFinetuneLogic.cli.targets import (
 from SAMFinetuneLogic.errors import InputError
 
 if TYPE_CHECKING:
+    from SAMFinetuneLogic.fewshot.application import TaughtModel
     from SAMFinetuneLogic.fewshot.collection import SupportCollection
     from SAMFinetuneLogic.fewshot.collection_files import OpenedCollection
     from SAMFinetuneLogic.models.loaded_model import LoadedModel
@@ -56,6 +58,7 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--window", default="auto", metavar="NAME|LEVEL/WIDTH", help="intensity window")
     parser.add_argument("--merge", type=Path, action="append", default=[], metavar="FILE", help="take in a collection")
     parser.add_argument("--reencode", action="store_true", help="make an older collection fit the model")
+    parser.add_argument("--no-training", action="store_true", help="only collect; a decoder fitted earlier is dropped")
     parser.add_argument("--fresh", action="store_true", help="forget the decoder that was fitted earlier")
     _add_settings(parser.add_argument_group("training"))
     add_model_arguments(parser)
@@ -80,6 +83,11 @@ def _add_apply(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("collection", type=Path, metavar="COLLECTION")
     parser.add_argument("image", type=Path, metavar="IMAGE")
     parser.add_argument("out", type=Path, metavar="OUT", help="the result, .nii.gz or .nii")
+    parser.add_argument(
+        "--training-free",
+        action="store_true",
+        help="by similarity to the labelled slices, also where a decoder is fitted",
+    )
     parser.add_argument("--slices", type=_indices, metavar="3,17,40", help="only these (default: all)")
     parser.add_argument("--axis", help="of the slices (default: the collection's plane)")
     parser.add_argument("--window", metavar="NAME|LEVEL/WIDTH", help="intensity window (default: the collection's)")
@@ -117,7 +125,6 @@ def _fit(arguments: argparse.Namespace) -> int:
     from SAMFinetuneLogic.fewshot.collection_files import SUFFIX, save_collection
     from SAMFinetuneLogic.fewshot.fitting import fit
     from SAMFinetuneLogic.fewshot.settings import FitSettings
-    from SAMFinetuneLogic.models.loading import load_model
 
     if path.suffix.lower() != SUFFIX:
         raise InputError(f"Collections are written as {SUFFIX}, not as {path.name}; end the name in {SUFFIX}.")
@@ -130,8 +137,11 @@ def _fit(arguments: argparse.Namespace) -> int:
         flips=arguments.flips,
         seed=arguments.seed,
     )
-    model = load_model(arguments.model, arguments.device)
+    model = load_chosen_model(arguments)
     collection, opened = _gather(arguments, model)
+    if arguments.no_training:
+        save_collection(path, collection)
+        return _report_collected(path, collection, arguments)
     start = None
     if opened is not None and not arguments.fresh and not arguments.reencode:
         start = opened.fitted(model)
@@ -151,6 +161,15 @@ def _fit(arguments: argparse.Namespace) -> int:
     held = f", held-out Dice {max(dice for _, dice in record.held_out_dice):.3f}" if record.held_out_dice else ""
     kind = "continued for" if record.warm else "fitted in"
     print(f"{len(collection.slices)} slices, {kind} {record.steps} steps, {sum(record.seconds):.1f} s{held}")
+    print(path)
+    return 0
+
+
+def _report_collected(path: Path, collection: "SupportCollection", arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        print_json({**_description(path, collection), "fit": None})
+        return 0
+    print(f"{len(collection.slices)} slices, no decoder fitted")
     print(path)
     return 0
 
@@ -196,24 +215,27 @@ def _apply(arguments: argparse.Namespace) -> int:
 
     from SAMFinetuneLogic.fewshot.application import apply_to_volume
     from SAMFinetuneLogic.fewshot.collection_files import load_collection
+    from SAMFinetuneLogic.fewshot.training_free import TrainingFreeModel
     from SAMFinetuneLogic.imaging.reading import read_image
     from SAMFinetuneLogic.imaging.writing import write_label_map
-    from SAMFinetuneLogic.models.loading import load_model
 
     opened = load_collection(arguments.collection)
     volume = read_image(arguments.image)
-    model = load_model(arguments.model, arguments.device)
-    fitted = opened.fitted(model)
-    if fitted is None:
-        raise InputError(f"No decoder is fitted in {arguments.collection}; run 'samfinetune fewshot fit' on it.")
+    model = load_chosen_model(arguments)
+    taught: TaughtModel | None = None if arguments.training_free else opened.fitted(model)
+    method = "fewshot" if taught is not None else "fewshot, training-free"
+    if taught is None:
+        taught = TrainingFreeModel.of(opened.collection, model)
+        if not arguments.training_free:
+            notice("Note: no decoder is fitted; the slices are segmented without training.", arguments)
     with progress_bar(model.description, arguments) as progress:
         found = apply_to_volume(
-            fitted, volume, model, arguments.axis, arguments.window, arguments.slices, progress=progress
+            taught, volume, model, arguments.axis, arguments.window, arguments.slices, progress=progress
         )
     provenance = {
-        "method": "fewshot",
+        "method": method,
         "image": {"name": volume.name, "shape_kji": list(volume.shape)},
-        "model": {"id": model.entry.id, "sha256": model.weights_sha256, "licence": model.entry.licence},
+        "model": model.provenance,
         "axis": found.axis,
         "window": found.window.to_dict(),
         "support_slices": len(opened.collection.slices),
@@ -230,7 +252,7 @@ def _apply(arguments: argparse.Namespace) -> int:
             {"value": segment.value, "name": segment.name, "voxels": voxels, "slices": len(scores), "confidence": mean}
         )
     if arguments.json:
-        print_json({"output": str(arguments.out), "axis": found.axis, "segments": segments})
+        print_json({"output": str(arguments.out), "method": method, "axis": found.axis, "segments": segments})
         return 0
     for entry in segments:
         sure = "" if entry["confidence"] is None else f", mean confidence {entry['confidence']:.2f}"

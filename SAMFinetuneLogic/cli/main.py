@@ -25,6 +25,10 @@ COMMANDS = {
     "export": ("SAMFinetuneLogic.cli.export", "turn a Slicer segmentation into NIfTI"),
     "models": ("SAMFinetuneLogic.cli.models", "list, download, check and remove models"),
     "fewshot": ("SAMFinetuneLogic.cli.fewshot", "learn a structure from a few labelled slices and find it elsewhere"),
+    "finetune": ("SAMFinetuneLogic.cli.finetune", "adapt the model to labelled slices, with evidence that it helped"),
+    "predict": ("SAMFinetuneLogic.cli.predict", "segment images with an adapter that needs no prompts"),
+    "selfsupervise": ("SAMFinetuneLogic.cli.selfsupervise", "go on training an image encoder on unlabelled images"),
+    "jobs": ("SAMFinetuneLogic.cli.jobs", "list, follow, stop and resume background jobs"),
     "pretrain": ("SAMFinetuneLogic.synthetic.command", "train the default model on synthetic images"),
     "evaluate": ("SAMFinetuneLogic.evaluation.command", "measure a model on labelled images"),
 }

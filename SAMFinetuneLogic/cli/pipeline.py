@@ -127,7 +127,7 @@ def _provenance(volume: Volume, request: Request, model: LoadedModel, result: Se
     return {
         "software": f"SAMFinetune {__version__}",
         "image": {"name": volume.name, "shape_kji": list(volume.shape), "voxels_sha256": voxels_sha256},
-        "model": {"id": model.entry.id, "sha256": model.weights_sha256, "licence": model.entry.licence},
+        "model": model.provenance,
         "device": {"name": str(model.device), "precision": model.precision},
         "axis": result.axis,
         "slices": list(result.slices),

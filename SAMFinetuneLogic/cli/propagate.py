@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from SAMFinetuneLogic.cli.model_choice import load_chosen_model
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json, progress_bar
 from SAMFinetuneLogic.cli.segment import add_model_arguments
 from SAMFinetuneLogic.cli.targets import add_overwrite_argument, check_label_map_target, check_target
@@ -64,7 +65,6 @@ def run(arguments: argparse.Namespace) -> int:
     from SAMFinetuneLogic.imaging.reading import read_image, read_label_map
     from SAMFinetuneLogic.imaging.resampling import resample_label_map
     from SAMFinetuneLogic.imaging.writing import write_label_map
-    from SAMFinetuneLogic.models.loading import load_model
     from SAMFinetuneLogic.propagation.review import write_review
     from SAMFinetuneLogic.propagation.volume import PropagationOptions, propagate_volume
 
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         direction=arguments.direction,
         learn=arguments.learn,
     )
-    model = None if arguments.method == "interpolate" else load_model(arguments.model, arguments.device)
+    model = None if arguments.method == "interpolate" else load_chosen_model(arguments)
     with progress_bar("propagate", arguments) as progress:
         result = propagate_volume(volume, labels, model, options, arguments.window, progress=progress)
     for text in (*(model.warnings if model is not None else ()), *result.notices):
@@ -148,7 +148,7 @@ def _provenance(
         **{key: value for key, value in _summary(result).items() if key not in ("review", "notices")},
     }
     if model is not None:
-        facts["model"] = {"id": model.entry.id, "sha256": model.weights_sha256, "licence": model.entry.licence}
+        facts["model"] = model.provenance
         facts["device"] = {"name": str(model.device), "precision": model.precision}
     return facts
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SAMFinetuneLogic.cli.arguments import numbers
+from SAMFinetuneLogic.cli.model_choice import load_chosen_model
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, print_json
 from SAMFinetuneLogic.cli.targets import add_overwrite_argument, check_label_map_target, check_picture_target
 from SAMFinetuneLogic.errors import InputError
@@ -49,13 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--model` and `--device`."""
+    """`--model`, `--adapter` and `--device`, for :func:`SAMFinetuneLogic.cli.model_choice.load_chosen_model`."""
     from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID
 
     model = parser.add_argument_group("model")
     model.add_argument(
         "--model", default=DEFAULT_MODEL_ID, metavar="ID|FILE", help=f"see `models list` (default: {DEFAULT_MODEL_ID})"
     )
+    model.add_argument("--adapter", type=Path, metavar="FOLDER", help="of `finetune`, or the folder of its job")
     model.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
 
 
@@ -67,7 +69,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     from SAMFinetuneLogic.cli.pipeline import Request, check_request, segment_to_files
     from SAMFinetuneLogic.imaging.reading import read_image
-    from SAMFinetuneLogic.models.loading import load_model
 
     volume = read_image(arguments.image, component=arguments.component, frame=arguments.frame, series=arguments.series)
     prompts = _prompts(arguments, volume)
@@ -78,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         picture=arguments.picture,
         axis=arguments.axis,
         window=arguments.window,
-        model=load_model(arguments.model, arguments.device),
+        model=load_chosen_model(arguments),
     )
     report(segment_to_files(volume, request, arguments), arguments)
     return 0

@@ -9,6 +9,7 @@ from SAMFinetuneLogic.errors import GeometryError, InputError
 from SAMFinetuneLogic.imaging.geometry import as_affine, spacing_of
 
 MAX_LABEL = np.iinfo(np.uint16).max
+_PART = 2**18
 
 # Okabe and Ito's colours, which people with colour-blindness can tell apart, without black: it would vanish.
 DEFAULT_COLORS: tuple[tuple[float, float, float], ...] = (
@@ -131,5 +132,9 @@ def as_labels(values: np.ndarray) -> np.ndarray:
 
 def label_values(voxels: np.ndarray) -> tuple[int, ...]:
     """The labels other than 0 that occur in a uint8 or uint16 array, ascending."""
-    counts = np.bincount(voxels.reshape(-1), minlength=1)
+    flat = voxels.reshape(-1)
+    counts = np.zeros(int(flat.max(initial=0)) + 1, dtype=np.int64)
+    # bincount takes eight bytes a value: in parts, so that a large volume does not need them all at once.
+    for start in range(0, flat.size, _PART):
+        counts += np.bincount(flat[start : start + _PART], minlength=counts.size)
     return tuple(int(value) for value in np.flatnonzero(counts[1:]) + 1)

@@ -18,6 +18,7 @@ LAYERS = (
     ("jobs",),
     ("finetuning",),
     ("synthetic",),
+    ("worker",),
     ("propagation",),
     ("fewshot",),
     ("pictures",),

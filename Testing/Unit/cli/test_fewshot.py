@@ -75,6 +75,25 @@ def test_collections_are_merged(run, fit, an_image, some_labels, a_checkpoint, t
     assert sorted(entry["index"] for entry in json.loads(text)["slices"]) == [5, 7]
 
 
+def test_labelled_slices_are_enough_without_training(run, fit, an_image, some_labels, a_checkpoint, tmp_path):
+    collection, out = tmp_path / "c.safetensors", tmp_path / "out.nii.gz"
+    code, text, error = fit("--pair", an_image, some_labels, "--slices", "6", "--no-training", "--json")
+    assert code == 0, error
+    assert json.loads(text)["fit"] is None
+    asked = ("fewshot", "apply", collection, an_image, out, "--slices", "7", "--model", a_checkpoint)
+    code, text, error = run(*asked)
+    assert code == 0, error
+    assert "without training" in error
+    free = read_label_map(out).voxels
+    assert json.loads((tmp_path / "out.json").read_text())["provenance"]["method"] == "fewshot, training-free"
+
+    fit("--pair", an_image, some_labels, "--slices", "6")
+    code, text, error = run(*asked, "--training-free", "--overwrite", "--json")
+    assert code == 0, error
+    assert json.loads(text)["method"] == "fewshot, training-free"
+    assert np.array_equal(read_label_map(out).voxels, free)
+
+
 def test_what_cannot_be_done_is_one_line(run, fit, an_image, some_labels, a_checkpoint, tmp_path):
     missing = tmp_path / "c.safetensors"
     for arguments in (

@@ -1,0 +1,162 @@
+"""Adapt a model to labelled slices, and keep the adapter only if it is measurably better.
+
+Slices of the label maps are divided into some to learn from and some to judge by. The result is an adapter in the
+job's folder, with the evidence: Dice and HD95 of the model as it was and as it is, on slices used for nothing else.
+Use it with --adapter JOB on segment, propagate, fewshot and evaluate, or with predict if it was trained with --mode
+automatic. The job's folder holds image slices: treat it as you treat the images.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from SAMFinetuneLogic.cli.jobs import run_here, show_result
+from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json
+from SAMFinetuneLogic.errors import InputError
+
+if TYPE_CHECKING:
+    from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID
+
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--pair",
+        nargs=2,
+        type=Path,
+        action="append",
+        default=[],
+        metavar=("IMAGE", "LABELS"),
+        required=True,
+        help="to learn from; may be given several times",
+    )
+    data.add_argument(
+        "--slices",
+        type=_indices,
+        action="append",
+        default=[],
+        metavar="3,17,40",
+        help="of each --pair in turn; one without labels says that nothing is there (default: all with labels)",
+    )
+    data.add_argument("--axis", default="k", help="of the slices: i, j, k, axial, coronal or sagittal (default: k)")
+    data.add_argument("--window", default="auto", metavar="NAME|LEVEL/WIDTH", help="intensity window (default: auto)")
+    data.add_argument(
+        "--mixed",
+        action="store_true",
+        help="the pairs are of different data sets: one value in two label maps means two structures",
+    )
+    what = parser.add_argument_group("what to adapt")
+    what.add_argument("--model", default=DEFAULT_MODEL_ID, metavar="ID|FILE", help=f"(default: {DEFAULT_MODEL_ID})")
+    what.add_argument("--components", choices=("decoder", "encoder_decoder"), default="encoder_decoder")
+    what.add_argument("--algorithm", choices=("vanilla", "adapter", "lora"), default="lora")
+    what.add_argument(
+        "--preset", choices=("recommended", "faithful"), default="recommended", help="faithful: paper A's"
+    )
+    what.add_argument(
+        "--mode",
+        choices=("prompts", "automatic"),
+        default="prompts",
+        help="prompts: better answers to clicks and boxes (default); automatic: the classes without any prompt",
+    )
+    what.add_argument(
+        "--new-base",
+        action="store_true",
+        help="also write the adapted model as a checkpoint, a --model for further trainings (lora and vanilla)",
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument("--job", type=Path, required=True, metavar="FOLDER", help="where all of it goes; a new folder")
+    how.add_argument("--detach", action="store_true", help="return at once; see 'samfinetune jobs'")
+    how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    how.add_argument("--steps", type=_positive, metavar="N", help="of training (default: by the preset)")
+    how.add_argument("--batch", type=_positive, metavar="N", help="slices a step")
+    how.add_argument("--accumulate", type=_positive, metavar="N", help="send a batch through in N parts: less memory")
+    how.add_argument("--checkpointing", action="store_true", default=None, help="less memory, more time")
+    how.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), help="of the arithmetic (default: auto)")
+    how.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same adapter (default: 0)")
+    add_reporting_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if len(arguments.slices) > len(arguments.pair):
+        raise InputError("There are more --slices than --pair; give each list after its pair.")
+
+    from SAMFinetuneLogic.jobs.folder import JobFolder
+
+    JobFolder(arguments.job).check_free()
+
+    from SAMFinetuneLogic.finetuning.schedule import settings_for
+    from SAMFinetuneLogic.finetuning.splitting import MIN_FOR_STOPPING, split
+    from SAMFinetuneLogic.finetuning.strategy import Strategy
+    from SAMFinetuneLogic.jobs.creating import FinetuneRequest, create_finetune_job
+    from SAMFinetuneLogic.jobs.launching import launch
+    from SAMFinetuneLogic.models.loading import load_model
+
+    data = _gather(arguments)
+    parts = split(data)
+    strategy = Strategy.of(arguments.algorithm, arguments.components, arguments.preset)
+    names = ("steps", "batch", "accumulate", "checkpointing", "precision", "seed")
+    settings = settings_for(arguments.preset, len(parts.train), **{name: getattr(arguments, name) for name in names})
+    model = load_model(arguments.model, arguments.device)
+    for text in model.warnings:
+        notice(f"Note: {text}", arguments)
+    # A relative path would mean another file to a process that runs elsewhere.
+    named = str(Path(arguments.model).expanduser().absolute()) if Path(arguments.model).is_file() else arguments.model
+    request = FinetuneRequest(
+        named, model.weights_sha256, strategy, arguments.mode, settings, arguments.device, arguments.new_base
+    )
+    folder = create_finetune_job(arguments.job, data, request, parts)
+    counts = (
+        f"{len(parts.train)} slices to learn from, {len(parts.validation)} to stop by, {len(parts.gate)} to judge by"
+    )
+    notice(f"{counts}; {settings.steps} steps at most.", arguments)
+    if not parts.validation:
+        notice(f"With fewer than {MIN_FOR_STOPPING} labelled slices the schedule is fixed.", arguments)
+    del model
+    if arguments.detach:
+        launch(folder)
+        result: dict[str, Any] = {"job": str(folder.path), "state": folder.read_status().state}
+        if arguments.json:
+            print_json(result)
+        else:
+            print(folder.path)
+            notice("It goes on in the background: follow it with 'samfinetune jobs watch FOLDER'.", arguments)
+        return 0
+    run_here(folder, arguments)
+    show_result(folder, arguments)
+    return 0
+
+
+def _gather(arguments: argparse.Namespace) -> "LabelledSet":
+    from SAMFinetuneLogic.finetuning.labelled_slices import joined, labelled_slices
+    from SAMFinetuneLogic.imaging.axes import resolve_axis
+    from SAMFinetuneLogic.imaging.reading import read_image, read_label_map
+    from SAMFinetuneLogic.imaging.resampling import resample_label_map
+    from SAMFinetuneLogic.imaging.windows import choose_window
+
+    parts = []
+    for number, (image_path, label_path) in enumerate(arguments.pair):
+        volume = read_image(image_path)
+        labels = resample_label_map(read_label_map(label_path), volume)
+        axis = resolve_axis(arguments.axis, volume.ijk_to_ras)
+        indices = arguments.slices[number] if number < len(arguments.slices) else None
+        window = choose_window(volume, arguments.window)
+        parts.append(labelled_slices(volume, labels, window, axis, indices, arguments.mode == "automatic"))
+    return joined(parts, arguments.mixed)
+
+
+def _indices(text: str) -> tuple[int, ...]:
+    try:
+        numbers = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        numbers = []
+    if not numbers or numbers[0] < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of slice numbers such as 3,17,40")
+    return tuple(numbers)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return int(text)

@@ -1,0 +1,73 @@
+"""Go on training a model's image encoder on images without labels, by masked auto-encoding.
+
+The result is a new base, model.safetensors in the job's folder, for --model of `finetune`. Its decoder has not followed
+the encoder: use it as a base, not as it is. The job's folder holds image slices: treat it as you treat the images.
+"""
+
+import argparse
+from pathlib import Path
+
+from SAMFinetuneLogic.cli.jobs import run_here, show_result
+from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID
+
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="NIfTI, NRRD, MHA, PNG, ..., or DICOM")
+    parser.add_argument("--job", type=Path, required=True, metavar="FOLDER", help="where all of it goes; a new folder")
+    parser.add_argument("--axis", default="k", help="of the slices: i, j, k, axial, coronal or sagittal (default: k)")
+    parser.add_argument("--window", default="auto", metavar="NAME|LEVEL/WIDTH", help="intensity window (default: auto)")
+    parser.add_argument("--model", default=DEFAULT_MODEL_ID, metavar="ID|FILE", help=f"(default: {DEFAULT_MODEL_ID})")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    parser.add_argument("--steps", type=int, default=400, metavar="N", help="of training (default: 400)")
+    parser.add_argument("--batch", type=int, default=8, metavar="N", help="slices a step (default: 8)")
+    parser.add_argument(
+        "--mask-ratio", type=float, default=0.75, metavar="SHARE", help="that is hidden (default: 0.75)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same encoder")
+    parser.add_argument("--detach", action="store_true", help="return at once; see 'samfinetune jobs'")
+    add_reporting_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from SAMFinetuneLogic.jobs.folder import JobFolder
+
+    JobFolder(arguments.job).check_free()
+
+    from SAMFinetuneLogic.finetuning.labelled_slices import joined
+    from SAMFinetuneLogic.finetuning.selfsupervised import PretrainSettings, unlabelled_slices
+    from SAMFinetuneLogic.imaging.axes import resolve_axis
+    from SAMFinetuneLogic.imaging.reading import read_image
+    from SAMFinetuneLogic.imaging.windows import choose_window
+    from SAMFinetuneLogic.jobs.creating import create_pretrain_job
+    from SAMFinetuneLogic.jobs.launching import launch
+    from SAMFinetuneLogic.models.loading import load_model
+
+    parts = []
+    for path in arguments.images:
+        volume = read_image(path)
+        axis = resolve_axis(arguments.axis, volume.ijk_to_ras)
+        parts.append(unlabelled_slices(volume, choose_window(volume, arguments.window), axis))
+    settings = PretrainSettings(
+        steps=arguments.steps,
+        batch=arguments.batch,
+        mask_ratio=arguments.mask_ratio,
+        warmup=min(40, arguments.steps // 4),
+        seed=arguments.seed,
+    )
+    model = load_model(arguments.model, arguments.device)
+    named = str(Path(arguments.model).expanduser().absolute()) if Path(arguments.model).is_file() else arguments.model
+    folder = create_pretrain_job(arguments.job, joined(parts), named, model.weights_sha256, settings, arguments.device)
+    notice(f"{sum(len(part.slices) for part in parts)} slices; {settings.steps} steps.", arguments)
+    del model
+    if arguments.detach:
+        launch(folder)
+        if arguments.json:
+            print_json({"job": str(folder.path), "state": folder.read_status().state})
+        else:
+            print(folder.path)
+        return 0
+    run_here(folder, arguments)
+    show_result(folder, arguments)
+    return 0

@@ -1,0 +1,106 @@
+"""Scores on held-out slices, measured through the product's own prediction, second looks included."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from SAMFinetuneLogic.finetuning.adapt import Adapted
+from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet, LabelledSlice
+from SAMFinetuneLogic.metrics import dice, first_click, hd95, noisy_first_click
+from SAMFinetuneLogic.models.loaded_model import LoadedModel
+from SAMFinetuneLogic.models.preprocessing import SliceTransform
+from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback, no_progress, raise_if_cancelled
+from SAMFinetuneLogic.prompting.placement import SlicePrompts
+from SAMFinetuneLogic.prompting.predictor import SlicePredictor
+from SAMFinetuneLogic.prompting.slice_prediction import predict_slice
+
+_CLICKS = 3
+"""The ideal click and two that a hasty user might give: on a few slices one click each is too little to go by."""
+
+
+@dataclass(frozen=True)
+class SliceScore:
+    """One class on one slice.
+
+    Attributes:
+        slice: number in the set.
+        value: of the class.
+        dice: in [0, 1].
+        hd95: in mm; infinite where nothing was found.
+    """
+
+    slice: int
+    value: int
+    dice: float
+    hd95: float
+
+
+def click_scores(
+    model: LoadedModel,
+    data: LabelledSet,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck | None = None,
+) -> list[SliceScore]:
+    """One click on each structure of each slice: means over an ideal and two inexact clicks, the same each time.
+
+    Raises:
+        Cancelled: on request.
+    """
+    predictor = SlicePredictor(model)
+    scores = []
+    for number, entry in enumerate(data.slices):
+        raise_if_cancelled(cancelled)
+        embedded = predictor.embed(entry.image)
+        for value in data.values:
+            mask = entry.labels == value
+            if not mask.any():
+                continue
+            rng = np.random.default_rng([number, value])
+            clicks = [first_click(mask), *(noisy_first_click(mask, rng) for _ in range(_CLICKS - 1))]
+            found = [predict_slice(predictor, embedded, _click_prompts(click.row, click.col)).mask for click in clicks]
+            scores.append(
+                SliceScore(
+                    number,
+                    value,
+                    float(np.mean([dice(mask, answer) for answer in found])),
+                    float(np.mean([hd95(mask, answer, entry.spacing) for answer in found])),
+                )
+            )
+        progress(number + 1, len(data.slices))
+    return scores
+
+
+def automatic_scores(adapted: Adapted, model: LoadedModel, data: LabelledSet) -> list[SliceScore]:
+    """Automatic mode: each class on each slice where it is, or where it was drawn by mistake (Dice 0)."""
+    scores = []
+    for number, entry in enumerate(data.slices):
+        found = predicted_labels(adapted, model, entry, data.values)
+        for value in data.values:
+            mask, answer = entry.labels == value, found == value
+            if mask.any() or answer.any():
+                scores.append(SliceScore(number, value, dice(mask, answer), hd95(mask, answer, entry.spacing)))
+    return scores
+
+
+@torch.inference_mode()
+def predicted_labels(
+    adapted: Adapted, model: LoadedModel, entry: LabelledSlice | Any, values: tuple[int, ...]
+) -> np.ndarray:
+    """Labels (rows, cols) that an automatic adapter gives a slice.
+
+    Args:
+        entry: anything with ``image`` (a SliceImage).
+        values: of the classes.
+    """
+    image = entry.image
+    transform = SliceTransform(image.shape, image.spacing, model.preprocessing)
+    inputs = transform.prepare(image.to_uint8())[None].to(model.device)
+    embedding = adapted.encode_rest(adapted.encode_prefix(inputs)).float()
+    logits = transform.logits_to_slice(adapted.class_logits(embedding)[0].float())
+    return np.array([0, *values], dtype=np.uint16)[logits.argmax(0).cpu().numpy()]
+
+
+def _click_prompts(row: int, col: int) -> SlicePrompts:
+    return SlicePrompts(np.array([[row, col]], dtype=np.float64), np.array([1]), np.zeros((0, 4)))

@@ -1,0 +1,95 @@
+"""Locks that the operating system releases when their process ends, however it ends."""
+
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from SAMFinetuneLogic.errors import OutputError
+
+
+class FileLock:
+    """An exclusive lock on a file, between processes and between holders within one.
+
+    Args:
+        path: of the lock file; made where it is missing, and left behind: only the lock counts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._stream: IO[bytes] | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds it."""
+        return self._stream is not None
+
+    def acquire(self) -> bool:
+        """Take the lock if nobody holds it; whether that went well.
+
+        Raises:
+            OutputError: the file cannot be made.
+        """
+        if self._stream is not None:
+            return True
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            stream = self.path.open("a+b")
+        except OSError as error:
+            raise OutputError(f"Cannot write {self.path}: {error.strerror or error}.") from error
+        try:
+            _lock(stream)
+        except OSError:
+            stream.close()
+            return False
+        self._stream = stream
+        return True
+
+    def release(self) -> None:
+        """Give it back; nothing happens where it is not held."""
+        if self._stream is not None:
+            _unlock(self._stream)
+            self._stream.close()
+            self._stream = None
+
+    def __enter__(self) -> "FileLock":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds the lock now."""
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path) as lock:
+            return not lock.acquire()
+    except OutputError:  # a folder that we may not write: then nobody's job runs in it for us
+        return False
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(stream: IO[bytes]) -> None:
+        stream.seek(0)
+        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+
+    def _unlock(stream: IO[bytes]) -> None:
+        stream.seek(0)
+        msvcrt.locking(stream.fileno(), msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(stream: IO[bytes]) -> None:
+        fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.set_inheritable(stream.fileno(), False)
+
+    def _unlock(stream: IO[bytes]) -> None:
+        fcntl.flock(stream.fileno(), fcntl.LOCK_UN)

@@ -1,0 +1,168 @@
+"""From files to an adapter and back into the other subcommands."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from labelled_data import write_labelled_pair
+
+from SAMFinetuneLogic.cli.main import main
+
+QUICK = ("--steps", 2, "--batch", 2, "--precision", "fp32", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def a_pair(tmp_path_factory):
+    return write_labelled_pair(tmp_path_factory.mktemp("pair mit Leerzeichen"))
+
+
+@pytest.fixture(scope="module")
+def a_job(a_pair, a_checkpoint, tmp_path_factory):
+    """Of two steps in prompt mode."""
+    folder = tmp_path_factory.mktemp("jobs") / "prompts"
+    arguments = [
+        "finetune",
+        "--pair",
+        *a_pair,
+        "--slices",
+        "2,5,8,11,13",
+        "--job",
+        folder,
+        "--model",
+        a_checkpoint,
+        *QUICK,
+    ]
+    with pytest.MonkeyPatch.context() as patch:  # as for each test, but those begin later
+        patch.setenv("SAMFINETUNE_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+        assert main([str(argument) for argument in arguments]) == 0
+    return folder
+
+
+def test_finetune_prints_the_evidence(run, a_pair, a_checkpoint, tmp_path):
+    folder = tmp_path / "job"
+    code, out, err = run(
+        "finetune", "--pair", *a_pair, "--slices", "2,5,8,11,13", "--job", folder, "--model", a_checkpoint, *QUICK[:-1]
+    )
+    assert code == 0, err
+    assert "3 slices to learn from, 0 to stop by, 2 to judge by" in err
+    assert "on 2 held-out slices (one click)" in out
+    assert "liver" in out and str(folder / "adapter") in out
+    assert (folder / "adapter" / "adapter.json").is_file()
+    assert run("finetune", "--pair", *a_pair, "--job", folder, "--model", a_checkpoint)[0] == 2
+
+
+def test_the_adapter_works_in_segment_and_says_where_it_comes_from(run, a_job, a_pair, a_checkpoint, tmp_path):
+    out = tmp_path / "out.nii.gz"
+    arguments = ("segment", a_pair[0], out, "--point", "16,20,8", "--space", "ijk", "--model", a_checkpoint)
+    code, _, err = run(*arguments, "--adapter", a_job)
+    assert code == 0, err
+    assert "held-out" in err or "evidence" in err or "Note" not in err
+    adapted = sitk.GetArrayFromImage(sitk.ReadImage(str(out)))
+    sidecar = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert "lora/encoder_decoder/recommended" in json.dumps(sidecar)
+    assert run(*arguments, "--overwrite")[0] == 0
+    assert adapted.shape == sitk.GetArrayFromImage(sitk.ReadImage(str(out))).shape
+
+
+def test_the_adapter_works_in_propagate_and_fewshot(run, a_job, a_pair, a_checkpoint, tmp_path):
+    model = ("--model", a_checkpoint, "--adapter", a_job, "--quiet")
+    code, _, err = run("propagate", *a_pair, tmp_path / "all.nii.gz", "--slices", "5,8", *model)
+    assert code == 0, err
+    collection = tmp_path / "c.safetensors"
+    arguments = ("--pair", *a_pair, "--slices", "5,8", "--steps", 1, "--augmentations", 1, "--axis", "k")
+    code, _, err = run("fewshot", "fit", collection, *arguments, *model)
+    assert code == 0, err
+    found = tmp_path / "found.nii.gz"
+    assert run("fewshot", "apply", collection, a_pair[0], found, "--slices", "6", *model)[0] == 0
+    # The base's encoder is another one: its collection is not this one's.
+    code, _, err = run("fewshot", "apply", collection, a_pair[0], found, "--overwrite", "--model", a_checkpoint)
+    assert code == 2
+
+
+def test_automatic_mode_and_predict(run, a_pair, a_checkpoint, a_job, tmp_path):
+    folder = tmp_path / "automatic"
+    code, out, err = run(
+        "finetune", "--pair", *a_pair, "--job", folder, "--model", a_checkpoint, "--mode", "automatic", *QUICK
+    )
+    assert code == 0, err
+    assert "(no prompts)" in out
+
+    result = tmp_path / "found.nii.gz"
+    code, out, err = run("predict", a_pair[0], result, "--adapter", folder, "--model", a_checkpoint, "--json")
+    assert code == 0, err
+    image, labels = sitk.ReadImage(str(a_pair[0])), sitk.ReadImage(str(result))
+    assert labels.GetSize() == image.GetSize() and np.allclose(labels.GetOrigin(), image.GetOrigin())
+    names = [entry["name"] for entry in json.loads(out)["results"][0]["segments"]]
+    assert names == ["liver", "spleen"]
+
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("a", "b"):
+        (images / f"{name}.nii.gz").write_bytes(a_pair[0].read_bytes())
+    code, out, err = run(
+        "predict", images, tmp_path / "results", "--adapter", folder, "--model", a_checkpoint, "--quiet"
+    )
+    assert code == 0, err
+    first = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "results" / "a.nii.gz")))
+    assert np.array_equal(first, sitk.GetArrayFromImage(labels))
+
+    code, _, err = run("predict", a_pair[0], result, "--adapter", a_job, "--model", a_checkpoint, "--overwrite")
+    assert code == 2 and "needs prompts" in err
+    code, _, err = run("segment", a_pair[0], result, "--overwrite", "--point", "1,1,1", "--adapter", folder)
+    assert code == 2
+
+
+def test_pretraining_on_several_data_sets_gives_a_new_base(run, a_pair, a_checkpoint, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    pairs = ("--pair", *a_pair, "--slices", "4,6,8", "--pair", *a_pair, "--slices", "5,7", "--mixed")
+    code, out, err = run("finetune", *pairs, "--job", first, "--model", a_checkpoint, "--new-base", *QUICK)
+    assert code == 0, err
+    assert (first / "model.safetensors").is_file()
+    code, out, err = run(
+        "selfsupervise", a_pair[0], "--job", second, "--model", first / "model.safetensors", "--steps", 2
+    )
+    assert code == 0 and "error on hidden patches" in out, err
+    out = tmp_path / "out.nii.gz"
+    arguments = ("--point", "16,20,8", "--space", "ijk", "--model", second / "model.safetensors")
+    assert run("segment", a_pair[0], out, *arguments)[0] == 0
+    arguments = ("--job", tmp_path / "third", "--model", a_checkpoint, "--algorithm", "adapter", "--new-base", *QUICK)
+    code, _, err = run("finetune", "--pair", *a_pair, *arguments)
+    assert code == 2 and "lora or vanilla only" in err
+
+
+def test_jobs_are_listed_with_their_scores(run, a_job):
+    code, out, _ = run("jobs", "list")
+    assert code == 0 and str(a_job) in out and "held-out" in out
+    code, out, _ = run("jobs", "list", "--json")
+    entry = next(job for job in json.loads(out)["jobs"] if job["job"] == str(a_job))
+    assert entry["state"] == "done" and entry["step"] == 2
+    code, out, _ = run("jobs", "watch", a_job, "--quiet")
+    assert code == 0 and "liver" in out
+    assert run("jobs", "resume", a_job)[0] == 0  # it is done: its result once more
+    code, _, err = run("jobs", "cancel", a_job)
+    assert code == 2 and "nothing to stop" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--slices", "8"), "At least two slices"),
+        (("--slices", "0,99"), "outside of the volume"),
+        (("--slices", "1", "--slices", "2"), "more --slices than --pair"),
+        (("--steps", "0"), "whole number above zero"),
+        (("--model", "nothing"), "neither a model nor a file"),
+        (("--axis", "q"), "Unknown axis"),
+    ],
+)
+def test_bad_input_is_one_line(run, a_pair, tmp_path, arguments, message):
+    code, out, err = run("finetune", "--pair", *a_pair, "--job", tmp_path / "job", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err and err.count("\n") == 1
+    assert not (tmp_path / "job").exists()
+
+
+def test_an_adapter_that_is_none(run, a_pair, a_checkpoint, tmp_path):
+    out = tmp_path / "out.nii.gz"
+    code, _, err = run("segment", a_pair[0], out, "--point", "0,0,0", "--model", a_checkpoint, "--adapter", tmp_path)
+    assert code == 2 and "no adapter" in err

@@ -1,0 +1,185 @@
+"""Training with tiny random models: it learns, it is repeatable, and it resumes exactly."""
+
+import pytest
+import torch
+from labelled_data import labelled_set
+from small_models import loaded, small_compact_sam, small_stock_sam
+
+from SAMFinetuneLogic.errors import Cancelled, ModelError, OutputError
+from SAMFinetuneLogic.finetuning.adapt import adapt
+from SAMFinetuneLogic.finetuning.loop import train
+from SAMFinetuneLogic.finetuning.schedule import LoopSettings, settings_for
+from SAMFinetuneLogic.finetuning.splitting import Split, split
+from SAMFinetuneLogic.finetuning.strategy import Strategy
+from SAMFinetuneLogic.models.preprocessing import Preprocessing
+
+SHORT = LoopSettings(steps=4, epoch_steps=2, batch=2, warmup=1, precision="fp32")
+PARTS = Split((0, 2, 4), (), (1, 3))
+
+
+def compact():
+    preprocessing = Preprocessing("sam", "longest_pad", 64, coordinates="centre")
+    return loaded(small_compact_sam(), backbone="compact", preprocessing=preprocessing, single_mask_first=True)
+
+
+def adapted_to(model, components="encoder_decoder", algorithm="lora", mode="prompts", **changes):
+    torch.manual_seed(0)
+    classes = ("liver", "spleen")
+    return adapt(model, Strategy.of(algorithm, components, **changes), mode, classes)
+
+
+def weights(adapted):
+    return {name: tensor.detach().clone() for name, tensor in adapted.trainable_state().items()}
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(("components", "mode"), [("encoder_decoder", "prompts"), ("decoder", "automatic")])
+def test_the_loss_falls(components, mode):
+    model, data = compact(), labelled_set(turned=mode == "automatic")
+    adapted = adapted_to(model, components, "vanilla", mode, learning_rate=3e-3)
+    settings = LoopSettings(steps=16, epoch_steps=4, batch=2, warmup=2, precision="fp32")
+    record = train(adapted, model, data, PARTS, settings)
+    assert record.history[-1]["loss"] < record.history[0]["loss"]
+    assert record.steps == 16 and len(record.history) == 4
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
+    model, data = compact(), labelled_set()
+    found = []
+    for seed in (0, 0, 1):
+        adapted = adapted_to(model)
+        train(adapted, model, data, PARTS, LoopSettings(**{**vars(SHORT), "steps": 2, "seed": seed}))
+        found.append(weights(adapted))
+    assert same(found[0], found[1])
+    assert not same(found[0], found[2])
+
+
+def test_a_stopped_training_resumes_to_the_same_weights(tmp_path):
+    model, data = compact(), labelled_set()
+    whole = adapted_to(model)
+    train(whole, model, data, PARTS, SHORT)
+
+    steps = []
+
+    def listen(event):
+        if event["event"] == "step":
+            steps.append(event["step"])
+
+    with pytest.raises(Cancelled):  # in the middle of an epoch: the step after the checkpoint is taken again
+        train(adapted_to(model), model, data, PARTS, SHORT, tmp_path, listen, lambda: len(steps) == 3)
+    resumed = adapted_to(model)
+    record = train(resumed, model, data, PARTS, SHORT, tmp_path)
+
+    assert record.resumed_at == 2
+    assert same(weights(whole), weights(resumed))
+
+
+def test_a_damaged_or_foreign_checkpoint_starts_anew_and_says_so(tmp_path):
+    model, data = compact(), labelled_set()
+    whole = adapted_to(model)
+    train(whole, model, data, PARTS, SHORT)
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 not a checkpoint")
+    again = adapted_to(model)
+    record = train(again, model, data, PARTS, SHORT, tmp_path)
+    assert "starts anew" in record.notices[0]
+    assert same(weights(whole), weights(again))
+    other = train(adapted_to(model), model, data, PARTS, LoopSettings(**{**vars(SHORT), "seed": 7}), tmp_path)
+    assert other.resumed_at == 0 and "starts anew" in other.notices[0]
+
+
+def test_accumulation_and_checkpointing_change_little_or_nothing():
+    model, data = loaded(small_stock_sam()), labelled_set()
+    found = {}
+    for name, changes in (("plain", {}), ("checkpointing", {"checkpointing": True})):
+        adapted = adapted_to(model)
+        train(adapted, model, data, PARTS, LoopSettings(**{**vars(SHORT), "steps": 2, **changes}))
+        found[name] = weights(adapted)
+    assert all(torch.allclose(found["plain"][n], found["checkpointing"][n], atol=1e-5) for n in found["plain"])
+
+
+def test_a_batch_in_parts_has_the_same_gradient_in_automatic_mode():
+    """Cross entropy is a mean over slices of one size; Dice is one over the batch, so that parts differ a little."""
+    model, data = compact(), labelled_set()
+    losses = []
+    for accumulate in (1, 2):
+        adapted = adapted_to(model, mode="automatic")
+        settings = LoopSettings(steps=1, epoch_steps=1, batch=4, warmup=0, accumulate=accumulate, precision="fp32")
+        losses.append(train(adapted, model, data, PARTS, settings).history[0]["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=0.2)
+
+
+def test_out_of_memory_halves_the_batch_and_says_so():
+    model, data = compact(), labelled_set()
+    adapted = adapted_to(model, algorithm="vanilla")
+    encode = adapted.encode_rest
+
+    def hungry(hidden):
+        if len(hidden) > 1:
+            torch.empty(1 << 50)  # more than any machine has: the allocator's own error
+        return encode(hidden)
+
+    adapted.encode_rest = hungry
+    record = train(adapted, model, data, PARTS, LoopSettings(**{**vars(SHORT), "batch": 4, "steps": 2}))
+    assert record.steps == 2
+    assert record.notices == (
+        "Memory ran out: the batch of 4 slices now goes through in 2 parts.",
+        "Memory ran out: the batch of 4 slices now goes through in 4 parts.",
+    )
+
+    def starving(hidden):
+        torch.empty(1 << 50)
+
+    adapted.encode_rest = starving
+    with pytest.raises(ModelError, match="not enough memory to train on a single slice"):
+        train(adapted, model, data, PARTS, SHORT)
+
+
+def test_early_stopping_keeps_the_best_weights():
+    model, data = compact(), labelled_set(range(1, 15))
+    parts = split(data)
+    assert parts.validation
+    adapted = adapted_to(model, algorithm="vanilla", learning_rate=1e-2)
+    settings = LoopSettings(steps=40, epoch_steps=1, batch=2, warmup=1, patience=1, precision="fp32")
+    record = train(adapted, model, data, parts, settings)
+    dices = [line["validation_dice"] for line in record.history]
+    assert record.best_step == 1 + dices.index(max(dices))
+    assert record.stopped_early == (record.steps < 40)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    model, data = compact(), labelled_set()
+    with pytest.raises(OutputError, match="Cannot write"):
+        train(adapted_to(model), model, data, PARTS, SHORT, tmp_path / "file")
+
+
+def test_frozen_parts_run_once_for_each_view():
+    from SAMFinetuneLogic.finetuning.prefix_cache import PrefixCache
+
+    cache, ran = PrefixCache(limit=3 * 16 * 4), []
+
+    def run(batch):
+        ran.append(len(batch))
+        return batch * 2
+
+    inputs = torch.arange(48.0).view(3, 16)
+    first = cache.get(["a", "b", "a"], inputs[[0, 1, 0]], run)
+    second = cache.get(["b", "a"], inputs[[1, 0]], run)
+    assert torch.equal(first, 2 * inputs[[0, 1, 0]]) and torch.equal(second, 2 * inputs[[1, 0]])
+    assert cache.computed == 2 + 1  # the view that came twice in one batch was not known yet
+    cache.get(["c", "d"], inputs[[1, 2]], run)
+    assert torch.equal(cache.get(["a"], inputs[[0]], run), 2 * inputs[[0]])  # dropped, computed anew
+
+
+def test_presets_differ_as_papers_and_ours():
+    faithful = settings_for("faithful", 10)
+    assert (faithful.batch, faithful.steps, faithful.epoch_steps) == (4, 600, 3)
+    assert faithful.decay == "polynomial" and faithful.augmentation.rotation == 45
+    ours = settings_for("recommended", 3, steps=7)
+    assert ours.steps == 7 and ours.warmup <= 3
+    assert ours.rate(0) < ours.rate(3) and ours.rate(6) < 0.3
+    with pytest.raises(TypeError):
+        LoopSettings.from_dict({"stepz": 3})

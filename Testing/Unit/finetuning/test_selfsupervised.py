@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+import torch
+from labelled_data import WINDOW, labelled_volume
+from small_models import loaded, small_compact_sam, small_stock_sam, write_small_compact
+
+from SAMFinetuneLogic.errors import Cancelled, InputError
+from SAMFinetuneLogic.finetuning.base_files import save_base
+from SAMFinetuneLogic.finetuning.selfsupervised import (
+    PretrainSettings,
+    hidden_patches,
+    pretrain,
+    reconstruction_loss,
+    unlabelled_slices,
+)
+from SAMFinetuneLogic.imaging.volume import Volume
+from SAMFinetuneLogic.models.loading import load_model
+
+SHORT = PretrainSettings(steps=6, epoch_steps=2, batch=2, warmup=1)
+
+
+def a_set():
+    return unlabelled_slices(labelled_volume()[0], WINDOW)
+
+
+def same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("build", [small_stock_sam, small_compact_sam])
+def test_the_error_falls_and_only_the_encoder_changes(build):
+    model = loaded(build())
+    settings = PretrainSettings(steps=20, epoch_steps=5, batch=4, warmup=2, learning_rate=2e-3)
+    network, record = pretrain(model, a_set(), settings)
+    assert record.history[-1]["loss"] < record.history[0]["loss"]
+    assert not same(network.image_encoder, model.network.image_encoder)
+    assert same(network.mask_decoder, model.network.mask_decoder)
+
+
+def test_three_quarters_of_the_patches_are_hidden():
+    hidden = hidden_patches(5, 16, 0.75, torch.Generator().manual_seed(0))
+    assert hidden.sum((1, 2, 3)).tolist() == [192] * 5
+    assert not torch.equal(hidden[0], hidden[1])
+
+
+def test_a_perfect_drawing_costs_nothing_and_what_is_seen_does_not_count():
+    inputs = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    content = torch.ones(2, 8, 8, dtype=torch.bool)
+    hidden = torch.zeros(2, 1, 4, 4, dtype=torch.bool)
+    hidden[:, :, :2] = True
+    patches = inputs.view(2, 3, 4, 8, 4, 8)
+    mean = patches.mean((1, 3, 5), keepdim=True)
+    normalised = ((patches - mean) / (patches.var((1, 3, 5), keepdim=True) + 1e-6).sqrt()).view(2, 3, 32, 32)
+    wrong_where_seen = normalised.clone()
+    wrong_where_seen[:, :, 16:] = 99
+
+    def loss(drawn):
+        return reconstruction_loss(torch.nn.Identity(), lambda x: drawn, inputs, content, hidden)
+
+    assert loss(normalised) < 1e-6 and loss(wrong_where_seen) < 1e-6
+    assert loss(torch.zeros_like(inputs)) == pytest.approx(1, abs=0.02)
+
+
+def test_the_encoder_is_not_shown_what_is_hidden():
+    inputs = torch.ones(1, 3, 32, 32)
+    hidden = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
+    hidden[0, 0, 1, 2] = True
+    seen = []
+
+    def encoder(x):
+        seen.append(x)
+        return x
+
+    reconstruction_loss(encoder, torch.nn.Identity(), inputs, torch.ones(1, 8, 8, dtype=torch.bool), hidden)
+    assert not seen[0][0, :, 8:16, 16:24].any() and seen[0].sum() == 3 * (32 * 32 - 64)
+
+
+def test_a_stopped_training_resumes_to_the_same_encoder(tmp_path):
+    model, data = loaded(small_compact_sam()), a_set()
+    whole, _ = pretrain(model, data, SHORT)
+    steps = []
+    with pytest.raises(Cancelled):
+        pretrain(model, data, SHORT, tmp_path, lambda e: steps.append(e["event"] == "step"), lambda: sum(steps) == 3)
+    resumed, record = pretrain(model, data, SHORT, tmp_path)
+    assert record.resumed_at == 2
+    assert same(whole.image_encoder, resumed.image_encoder)
+
+
+def test_the_result_is_a_base_of_its_own(tmp_path):
+    path = write_small_compact(tmp_path / "tiny.safetensors")
+    base = load_model(path, "cpu")
+    network, _ = pretrain(base, a_set(), SHORT)
+    save_base(network, base, str(path), tmp_path / "new.safetensors", {"pretraining": {}})
+    again = load_model(tmp_path / "new.safetensors", "cpu")
+    assert same(again.network.image_encoder, network.image_encoder)
+    assert again.preprocessing == base.preprocessing
+    assert again.encoder_key != base.encoder_key
+
+
+def test_empty_slices_and_nothing_at_all():
+    voxels = np.zeros((4, 10, 10), dtype=np.int16)
+    voxels[2, 3:6] = 50
+    data = unlabelled_slices(Volume(voxels, np.eye(4)), WINDOW)
+    assert [entry.slice.index for entry in data.slices] == [2]
+    with pytest.raises(InputError, match="no slices"):
+        pretrain(loaded(small_compact_sam()), data.subset([]), SHORT)
+    with pytest.raises(InputError, match="hidden patches"):
+        PretrainSettings(mask_ratio=1)

@@ -1,0 +1,104 @@
+import json
+
+import pytest
+
+from SAMFinetuneLogic.errors import InputError, OutputError
+from SAMFinetuneLogic.jobs.creating import thread_count
+from SAMFinetuneLogic.jobs.folder import JobFolder, Status
+from SAMFinetuneLogic.jobs.launching import launch
+from SAMFinetuneLogic.jobs.registry import known_jobs
+from SAMFinetuneLogic.jobs.reporting import Reporter
+from SAMFinetuneLogic.jobs.watching import EventTail
+from SAMFinetuneLogic.jobs.working import run_job
+
+
+def test_a_new_job_is_complete_and_remembered(make_job):
+    folder = make_job("Träning 影像 mit Leerzeichen")
+    names = {path.name for path in folder.path.iterdir()}
+    assert {"job.json", "data", "status.json"} <= names
+    assert folder.read_status().state == "prepared" and not folder.is_alive
+    assert [job.path for job in known_jobs()] == [folder.path]
+    description = folder.read_description()
+    assert description.images == ["image0"] and description.threads == thread_count() == 1
+    with pytest.raises(OutputError, match="holds a job already"):
+        make_job(folder.name)
+
+
+def test_jobs_whose_folders_are_gone_are_forgotten(make_job):
+    folder = make_job()
+    (folder.path / "job.json").unlink()
+    assert known_jobs() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("job.json", "{", "is damaged"),
+        ("job.json", "[]", "is damaged"),
+        ("job.json", '{"kind": "finetune"}', "is damaged"),
+        ("data/data.json", "{}", "start the job anew"),
+        ("data/slices.npz", "nothing", "start the job anew"),
+    ],
+)
+def test_a_corrupt_folder_is_one_sentence(make_job, name, content, message):
+    folder = make_job()
+    (folder.path / name).write_text(content)
+    with pytest.raises(InputError, match=message):
+        run_job(folder)
+    assert not folder.is_alive
+    if name != "job.json":
+        assert folder.read_status().state == "failed" and message in folder.read_status().message
+    else:
+        with pytest.raises(InputError, match=message):
+            launch(folder)
+
+
+@pytest.mark.parametrize("change", [{"mode": "telepathy"}, {"settings": {"stepz": 1}}, {"strategy": {"rank": 0}}])
+def test_a_description_of_something_else_fails_with_a_sentence(make_job, change):
+    folder = make_job()
+    path = folder.path / "job.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["work"].update(change)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(InputError):
+        run_job(folder)
+    assert folder.read_status().state == "failed"
+
+
+def test_a_damaged_status_does_not_hide_a_job(make_job):
+    folder = make_job()
+    (folder.path / "status.json").write_text('{"state": ')
+    assert folder.read_status().state == "killed"
+    (folder.path / "status.json").unlink()
+    assert folder.read_status().state == "prepared"
+
+
+def test_a_status_that_says_running_without_a_process_means_killed(make_job):
+    folder = make_job()
+    folder.write_status(Status("running", pid=1, step=3, steps=6))
+    found = folder.read_status()
+    assert found.state == "killed" and found.step == 3 and "resume it" in found.message
+    with folder.lock() as lock:
+        assert lock.acquire()
+        assert folder.read_status().state == "running"
+
+
+def test_there_is_no_job_in_any_other_folder(tmp_path):
+    with pytest.raises(InputError, match="There is no job"):
+        JobFolder(tmp_path).read_description()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="choose a folder"):
+        JobFolder(tmp_path / "file").check_free()
+
+
+def test_events_survive_a_line_cut_short(make_job):
+    folder = make_job()
+    tail = EventTail(folder)
+    folder.events_file.write_text('{"event": "step", "step": 1}\n{"event": "st', encoding="utf-8")
+    assert [event["step"] for event in tail.read()] == [1]
+    with Reporter(folder) as reporter:
+        reporter.event({"event": "step", "step": 2, "steps": 4, "loss": 0.5, "dice": 0.25})
+    assert [event["step"] for event in tail.read() if event["event"] == "step"] == [2]
+    assert [event["step"] for event in folder.events() if event["event"] == "step"] == [1, 2]
+    assert folder.events_file.read_text(encoding="utf-8").count("\n") == 3
+    assert reporter.status.step == 2 and reporter.status.loss == 0.5
