@@ -1,0 +1,175 @@
+"""The model and what it answers: the same for the inference process and for a client that computes itself."""
+
+import importlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from SAMFinetuneLogic.errors import ModelError
+from SAMFinetuneLogic.models.loaded_model import LoadedModel
+from SAMFinetuneLogic.models.loading import load_model
+from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback, no_progress
+from SAMFinetuneLogic.prompting.cache import EmbeddingCache
+from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
+from SAMFinetuneLogic.prompting.slice_image import SliceImage
+from SAMFinetuneLogic.prompting.slice_prediction import predict_slice
+from SAMFinetuneLogic.propagation.volume import propagate_volume
+from SAMFinetuneLogic.worker.answers import CutCandidates, ModelInfo
+from SAMFinetuneLogic.worker.fewshot_work import apply_collection, change_collection, fit_collection
+from SAMFinetuneLogic.worker.requests import Apply, Collect, Embed, Fit, Load, ModelChoice, Predict, Propagate, Request
+
+ADAPTER_MODULE = "SAMFinetuneLogic.finetuning.adapter_files"
+"""Puts adapters onto models: ``load_adapter(base: LoadedModel, folder: Path)`` gives an object whose ``merged()`` is a
+``LoadedModel``. It lies above this layer and is looked up by name when an adapter is asked for."""
+
+
+@dataclass
+class Course:
+    """How a request is followed on its way.
+
+    Attributes:
+        progress, cancelled: for long work.
+        times: milliseconds of each stage, filled in.
+    """
+
+    progress: ProgressCallback = no_progress
+    cancelled: CancelCheck | None = None
+    times: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure a stage."""
+        start = time.perf_counter()
+        yield
+        self.times[name] = self.times.get(name, 0.0) + 1000 * (time.perf_counter() - start)
+
+
+class Engine:
+    """One loaded model with its cache of embeddings. Clicks and one long work may be asked for by two threads."""
+
+    def __init__(self) -> None:
+        self._predictor: SlicePredictor | None = None
+        self._cache = EmbeddingCache()
+        self._cache_facts: tuple[object, ...] = ()
+        self._told = 0
+
+    def answer(self, request: Request, course: Course) -> Any:
+        """What the request's class says.
+
+        Raises:
+            SAMFinetuneError: with a sentence for the user.
+        """
+        match request:
+            case Load():
+                return self._load(request.choice)
+            case Embed():
+                with course.stage("embed"):
+                    self._retried(lambda predictor: predictor.embed(request.image))
+                return None
+            case Predict():
+                return self._predict(request, course)
+            case Propagate():
+                return propagate_volume(
+                    request.volume,
+                    request.labels,
+                    self._model(),
+                    request.options,
+                    request.window,
+                    self._cache,
+                    course.progress,
+                    course.cancelled,
+                )
+            case Collect():
+                return change_collection(request, self._model(), self._cache, course.progress, course.cancelled)
+            case Fit():
+                return fit_collection(request, self._model(), self._cache, course.progress, course.cancelled)
+            case Apply():
+                return apply_collection(request, self._model(), self._cache, course.progress, course.cancelled)
+
+    def forget(self) -> None:
+        """Drop all embeddings."""
+        self._cache.clear()
+
+    def new_warnings(self) -> list[str]:
+        """What the model had to say since the last call, such as that it moved to the CPU."""
+        if self._predictor is None:
+            return []
+        warnings = self._predictor.model.warnings[self._told :]
+        self._told += len(warnings)
+        return warnings
+
+    def _load(self, choice: ModelChoice) -> ModelInfo:
+        self._predictor = None  # its memory is needed for the next one
+        model = load_model(choice.model, choice.device, choice.precision, choice.folder)
+        if choice.adapter is not None:
+            model = with_adapter(model, choice.adapter)
+        facts = (choice.cache_mb, choice.cache_folder, choice.cache_disk_mb)
+        if facts != self._cache_facts:
+            self._cache = EmbeddingCache(choice.cache_mb * 2**20, choice.cache_folder, choice.cache_disk_mb * 2**20)
+            self._cache_facts = facts
+        self._predictor = SlicePredictor(model, self._cache)
+        self._told = len(model.warnings)
+        entry = model.entry
+        return ModelInfo(
+            description=model.description,
+            id=entry.id,
+            title=entry.title,
+            licence=entry.licence,
+            non_commercial=entry.non_commercial,
+            sha256=model.weights_sha256,
+            device=str(model.device),
+            precision=model.precision,
+            prompts=tuple(entry.prompts),
+            adapter=choice.adapter,
+            warnings=tuple(model.warnings),
+        )
+
+    def _predict(self, request: Predict, course: Course) -> CutCandidates:
+        with course.stage("embed"):
+            embedded = self._embedded(request.image)
+        with course.stage("decode"):
+            candidates = self._retried(
+                lambda predictor: predict_slice(predictor, embedded, request.prompts, request.feedback)
+            )
+        with course.stage("cut"):
+            return CutCandidates.of(candidates)
+
+    def _embedded(self, image: SliceImage) -> EmbeddedSlice:
+        embedded: EmbeddedSlice = self._retried(lambda predictor: predictor.embed(image))
+        return embedded
+
+    def _model(self) -> LoadedModel:
+        return self._ready().model
+
+    def _ready(self) -> SlicePredictor:
+        if self._predictor is None:
+            raise ModelError("No model is loaded; choose one.")
+        return self._predictor
+
+    def _retried(self, work: Callable[[SlicePredictor], Any]) -> Any:
+        """Work that is done once more if the model moved to the CPU meanwhile, as the other thread may cause."""
+        predictor = self._ready()
+        device = predictor.model.device
+        try:
+            return work(predictor)
+        except RuntimeError:
+            if predictor.model.device == device:
+                raise
+        return work(predictor)
+
+
+def with_adapter(model: LoadedModel, folder: Path) -> LoadedModel:
+    """The model with an adapter on it.
+
+    Raises:
+        ModelError: the adapter is of another model, damaged, or this installation cannot use adapters.
+    """
+    if find_spec(ADAPTER_MODULE) is None:
+        raise ModelError("This installation holds no fine-tuning and cannot use adapters: switch the adapter off.")
+    adapted = importlib.import_module(ADAPTER_MODULE).load_adapter(model, Path(folder))
+    merged: LoadedModel = adapted.merged()
+    return merged

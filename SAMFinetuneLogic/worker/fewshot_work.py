@@ -1,0 +1,146 @@
+"""Few-shot collections, changed, fitted and applied where the model is; what goes back knows no torch."""
+
+from pathlib import Path
+
+from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.fewshot.application import apply_to_volume
+from SAMFinetuneLogic.fewshot.collection import (
+    SupportCollection,
+    SupportModel,
+    add_slices,
+    check_model,
+    merge,
+)
+from SAMFinetuneLogic.fewshot.collection_files import OpenedCollection, load_collection, save_collection
+from SAMFinetuneLogic.fewshot.fitted import FewShotModel, FitRecord
+from SAMFinetuneLogic.fewshot.fitting import fit
+from SAMFinetuneLogic.fewshot.labelling import label_slices, reencode
+from SAMFinetuneLogic.fewshot.planes import Plane
+from SAMFinetuneLogic.fewshot.settings import FitSettings
+from SAMFinetuneLogic.imaging.windows import choose_window
+from SAMFinetuneLogic.models.loaded_model import LoadedModel
+from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback
+from SAMFinetuneLogic.prompting.cache import EmbeddingCache
+from SAMFinetuneLogic.worker.answers import CollectionEntry, CollectionInfo, FewShotAnswer, FitInfo, FoundOnSlice
+from SAMFinetuneLogic.worker.requests import Apply, Collect, Fit
+
+
+def change_collection(
+    request: Collect,
+    model: LoadedModel,
+    cache: EmbeddingCache,
+    progress: ProgressCallback,
+    cancelled: CancelCheck | None,
+) -> CollectionInfo:
+    """Change a collection's file as asked, and say what it holds. Stopped, the file is as it was.
+
+    Raises:
+        InputError: there is no such collection and nothing to make it of.
+        ModelError: a collection of another model.
+    """
+    grows = bool(request.add or request.merge)
+    opened = None if grows and not request.path.exists() else load_collection(request.path)
+    if opened is None:
+        collection, fitted = SupportCollection(SupportModel.of(model)), None
+    else:
+        collection = reencode(opened.collection, model, cache) if request.reencode else opened.collection
+        if not (grows or request.remove or request.reencode):
+            return describe(request.path, opened)
+        check_model(collection, model)
+        fitted = None if request.reencode else opened.fitted(model)
+    for path in request.merge:
+        other = load_collection(path).collection
+        collection = merge(collection, reencode(other, model, cache) if request.reencode else other)
+    gone = set(request.remove)
+    collection = collection.without([entry for entry in collection.slices if entry.identity in gone])
+    total, done = sum(len(entry.indices) for entry in request.add), 0
+    for entry in request.add:
+        plane = Plane.of(entry.volume, entry.axis, entry.window or choose_window(entry.volume))
+        slices = label_slices(
+            plane,
+            entry.labels,
+            entry.indices,
+            model,
+            cache,
+            lambda count, _, before=done: progress(before + count, total),
+            cancelled,
+        )
+        collection = add_slices(collection, entry.labels.segments, slices)
+        done += len(entry.indices)
+    save_collection(request.path, collection, fitted)
+    return describe(request.path, load_collection(request.path))
+
+
+def fit_collection(
+    request: Fit, model: LoadedModel, cache: EmbeddingCache, progress: ProgressCallback, cancelled: CancelCheck | None
+) -> FitInfo:
+    """Fit a collection's decoder, continuing the earlier one where it has the same build, and store it."""
+    opened = load_collection(request.path)
+    start: FewShotModel | None = None if request.fresh else opened.fitted(model)
+    if start is not None and request.settings is not None and _build(start.settings) != _build(request.settings):
+        start = None
+    fitted = fit(opened.collection, model, request.settings, start, cache, progress, cancelled)
+    save_collection(request.path, opened.collection, fitted)
+    return _fit_info(fitted.record)
+
+
+def apply_collection(
+    request: Apply, model: LoadedModel, cache: EmbeddingCache, progress: ProgressCallback, cancelled: CancelCheck | None
+) -> FewShotAnswer:
+    """Segment a volume with a collection's decoder.
+
+    Raises:
+        InputError: nothing has been fitted yet.
+    """
+    fitted = load_collection(request.path).fitted(model)
+    if fitted is None:
+        raise InputError(f"Nothing has been learned from the collection {request.path.name} yet; fit it first.")
+    found = apply_to_volume(
+        fitted, request.volume, model, request.axis, request.window, request.indices, cache, progress, cancelled
+    )
+    slices = tuple(FoundOnSlice(each.value, each.index, each.pixels, each.confidence) for each in found.slices)
+    return FewShotAnswer(found.labels, found.axis, found.window, slices)
+
+
+def describe(path: Path, opened: OpenedCollection) -> CollectionInfo:
+    """What a collection holds."""
+    collection = opened.collection
+    entries = tuple(
+        CollectionEntry(
+            entry.identity,
+            entry.title,
+            entry.image,
+            entry.slice,
+            entry.plane,
+            entry.pixels,
+            entry.labels,
+            entry.spacing,
+        )
+        for entry in collection.slices
+    )
+    return CollectionInfo(
+        path,
+        collection.model.title,
+        collection.window_name,
+        collection.plane,
+        collection.classes,
+        entries,
+        None if opened.fit is None else _fit_info(FitRecord.from_dict(opened.fit["record"])),
+    )
+
+
+def _fit_info(record: FitRecord) -> FitInfo:
+    return FitInfo(
+        record.steps,
+        record.losses,
+        record.held_out,
+        record.held_out_dice,
+        record.seconds,
+        record.slices,
+        record.warm,
+    )
+
+
+def _build(settings: FitSettings) -> tuple[object, ...]:
+    """What an earlier fit must share to be continued."""
+    return settings.targets, settings.dense, settings.background, settings.anchored, settings.blind
