@@ -1,0 +1,254 @@
+"""Adapts the model to the annotated slices in the background: what stands behind the Learn section.
+
+A job is a folder that a process of its own works on; it goes on when Slicer is closed, and is found again. Here it is
+only made, followed and asked to stop: nothing waits for it.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import qt
+
+from SAMFinetuneLib.inference import Inference
+from SAMFinetuneLib.preferences import Preferences
+from SAMFinetuneLib.prompter import Prompter
+from SAMFinetuneLib.python_process import python_command, python_environment
+from SAMFinetuneLib.signal import Signal
+from SAMFinetuneLogic.errors import InputError, OutputError
+from SAMFinetuneLogic.jobs.folder import LIVE, JobFolder, Status
+from SAMFinetuneLogic.mrml.annotated import annotated_slices
+from SAMFinetuneLogic.mrml.segments import segment_ids
+
+POLL_MS = 400
+RECOMMENDED = "lora-encoder-decoder"
+MIN_SLICES = 3
+"""Fewer annotated slices leave nothing to learn from once some are held out."""
+
+_LAUNCH = (
+    "import sys; from pathlib import Path; from SAMFinetuneLogic.jobs.folder import JobFolder; "
+    "from SAMFinetuneLogic.jobs.launching import launch; launch(JobFolder(Path(sys.argv[1])))"
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """The curve at a step; figures that are not known yet are None."""
+
+    step: int
+    loss: float | None
+    dice: float | None
+
+
+class Learning:
+    """Starts, follows and cancels adaptation jobs, and switches adapters on and off.
+
+    Args:
+        apply_adapter: loads the model anew with the chosen adapter.
+
+    Attributes:
+        changed: emitted when a job comes forward, ends, or another adapter is in use.
+        failed: emitted with an exception.
+        job: the job that is shown, or None.
+        status: of that job.
+        curve: its losses and validation Dice so far.
+        evidence: the gate's answer (``finetuning.gate.Evidence.to_dict``), or None.
+        adapter: the folder of the adapter in use; None for the base model.
+
+    Example:
+        >>> learning = slicer.util.getModuleWidget("SAMFinetune").logic.workbench.learning
+        >>> learning.start()
+        >>> learning.use(learning.job)      # once it is done; learning.use(None) for the base model
+    """
+
+    def __init__(
+        self,
+        inference: Inference,
+        prompter: Prompter,
+        preferences: Preferences,
+        model: Callable[[], str],
+        apply_adapter: Callable[[], None],
+    ) -> None:
+        self.changed = Signal()
+        self.failed = Signal()
+        self.job: JobFolder | None = None
+        self.status: Status | None = None
+        self.curve: list[Point] = []
+        self.evidence: dict[str, Any] | None = None
+        self.adapter: Path | None = None
+        self._inference, self._prompter, self._preferences = inference, prompter, preferences
+        self._model, self._apply_adapter = model, apply_adapter
+        self._tail: Any = None
+        self._launcher: subprocess.Popen[bytes] | None = None
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MS)
+        self._timer.connect("timeout()", self.poll)
+
+    @property
+    def running(self) -> bool:
+        """Whether the job that is shown is at work, or about to be."""
+        return self._launcher is not None or (self.status is not None and self.status.state in LIVE)
+
+    def annotated(self) -> tuple[int, ...]:
+        """The slices that a job would learn from: annotated for all segments that have annotations."""
+        work, axis = self._prompter.work, self._prompter.slice.axis
+        found = [
+            set(indices)
+            for segment in segment_ids(work.segmentation_node)
+            if (indices := annotated_slices(work.segmentation_node, segment, work.volume, axis))
+        ]
+        return tuple(sorted(set.intersection(*found))) if found else ()
+
+    def start(self, strategy: str = RECOMMENDED) -> JobFolder:
+        """Freeze the annotated slices into a job folder and start the job; returns at once.
+
+        Args:
+            strategy: such as "lora-encoder-decoder" or "adapter-decoder".
+
+        Raises:
+            InputError: a job runs, too few slices are annotated, or the model is not loaded.
+            OutputError: the job folder cannot be written.
+        """
+        from SAMFinetuneLogic.finetuning.labelled_slices import labelled_slices
+        from SAMFinetuneLogic.finetuning.schedule import settings_for
+        from SAMFinetuneLogic.finetuning.strategy import parse_strategy
+        from SAMFinetuneLogic.jobs.creating import FinetuneRequest, create_finetune_job
+        from SAMFinetuneLogic.mrml.training import training_labels
+
+        if self.running:
+            raise InputError("An adaptation is running: wait for it, or cancel it first.")
+        if self._inference.info is None:
+            raise InputError("The model is not loaded yet: wait for it, or look at its state under Input.")
+        work, axis = self._prompter.work, self._prompter.slice.axis
+        labels = training_labels(work.segmentation_node, work.volume, axis)
+        if len(labels.indices) < MIN_SLICES:
+            raise InputError(f"Annotate at least {MIN_SLICES} slices first: some are held out to judge the result.")
+        data = labelled_slices(work.volume, labels.labels, work.window, axis, labels.indices)
+        data = replace(data, images=("image 1",))  # the volume's name may be the patient's
+        chosen = parse_strategy(strategy)
+        request = FinetuneRequest(
+            model=self._model(),
+            model_sha256=self._inference.info.sha256,
+            strategy=chosen,
+            mode="prompts",
+            settings=settings_for(chosen.preset, len(data.slices)),
+            device=self._preferences.device,
+        )
+        folder = self._preferences.job_folder / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        number = 2
+        while folder.exists():
+            folder, number = folder.with_name(f"{folder.name.split('~')[0]}~{number}"), number + 1
+        job = create_finetune_job(folder, data, request)
+        self.watch(job)
+        self._launch(job)
+        return job
+
+    def resume(self) -> None:
+        """Go on with a job that was stopped or killed, from its last checkpoint.
+
+        Raises:
+            InputError: there is no such job.
+        """
+        if self.job is None or self.running or (self.status is not None and self.status.state == "done"):
+            raise InputError("There is no stopped job to go on with.")
+        self._launch(self.job)
+
+    def cancel(self) -> None:
+        """Ask the job to stop; its last checkpoint stays."""
+        if self.job is not None and self.running:
+            self.job.ask_to_cancel()
+
+    def watch(self, job: JobFolder | None) -> None:
+        """Show another job, or none."""
+        from SAMFinetuneLogic.jobs.watching import EventTail
+
+        self.job, self.status, self.curve, self.evidence = job, None, [], None
+        self._tail = None if job is None else EventTail(job)
+        self.poll()
+
+    def find_running(self) -> None:
+        """Take up a job that goes on since an earlier session."""
+        from SAMFinetuneLogic.jobs.registry import known_jobs
+
+        running = next((job for job in known_jobs() if job.read_status().state in LIVE), None)
+        if running is not None and self.job is None:
+            self.watch(running)
+
+    def finished(self) -> list[JobFolder]:
+        """The jobs on this computer that made an adapter of the chosen model, the newest first."""
+        from SAMFinetuneLogic.jobs.registry import known_jobs
+
+        found = []
+        for job in known_jobs():
+            try:
+                fits = job.read_description().model == self._model()
+            except InputError:
+                continue
+            if fits and job.adapter.is_dir() and job.read_status().state == "done":
+                found.append(job)
+        return found
+
+    def use(self, job: JobFolder | None) -> None:
+        """Answer prompts with a job's adapter, or with the base model. Any earlier choice can be taken up again."""
+        adapter = None if job is None else job.adapter
+        if adapter is not None and not adapter.is_dir():
+            raise InputError("This job has made no adapter: wait for its end, or choose another one.")
+        if adapter != self.adapter:
+            self.adapter = adapter
+            self._apply_adapter()
+            self.changed.emit()
+
+    def poll(self) -> None:
+        """Read what the job has written since the last look."""
+        if self.job is None:
+            self._timer.stop()
+            self.changed.emit()
+            return
+        before = self.status
+        self._look_at_launcher()
+        self.status = self.job.read_status()
+        for event in self._tail.read():
+            self._hear(event)
+        if self.running:
+            self._timer.start()
+        else:
+            self._timer.stop()
+        if self.status != before or not self.running:
+            self.changed.emit()
+
+    def close(self) -> None:
+        """Stop following; the job goes on."""
+        self._timer.stop()
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        kind = event.get("event")
+        if kind == "step":
+            self.curve.append(Point(int(event["step"]), event.get("loss"), None))
+        elif kind == "epoch" and event.get("validation_dice") is not None:
+            step = self.curve[-1].step if self.curve else 0
+            self.curve.append(Point(step, None, float(event["validation_dice"])))
+        elif kind == "verdict":
+            self.evidence = event
+
+    def _launch(self, job: JobFolder) -> None:
+        flags = subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0
+        self._launcher = subprocess.Popen(
+            [*python_command(), "-c", _LAUNCH, str(job.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=python_environment(),
+            creationflags=flags,
+        )
+        self._timer.start()
+        self.changed.emit()
+
+    def _look_at_launcher(self) -> None:
+        if self._launcher is not None and self._launcher.poll() is not None:
+            code, self._launcher = self._launcher.returncode, None
+            if code and self.job is not None:
+                self.failed.emit(OutputError(f"The job in {self.job.path} did not start; its log.txt may say why."))

@@ -1,0 +1,226 @@
+"""The module's panel: the sections in the order of the work, and what happens when it opens, leaves and closes."""
+
+from pathlib import Path
+from typing import Any
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from SAMFinetuneLib.dependencies import Dependencies
+from SAMFinetuneLib.log_memory import LogMemory
+from SAMFinetuneLib.message_bar import MessageBar
+from SAMFinetuneLib.panels.export_panel import ExportPanel
+from SAMFinetuneLib.panels.input_panel import InputPanel
+from SAMFinetuneLib.panels.learn_panel import LearnPanel
+from SAMFinetuneLib.panels.prompt_panel import PromptPanel
+from SAMFinetuneLib.panels.propagate_panel import PropagatePanel
+from SAMFinetuneLib.panels.review_panel import ReviewPanel
+from SAMFinetuneLib.parameter_node import ModuleState
+from SAMFinetuneLib.shortcuts import Shortcuts
+from SAMFinetuneLib.tools.markers import PromptMarkers
+from SAMFinetuneLib.tools.toolbelt import Toolbelt
+from SAMFinetuneLib.workbench import Workbench
+from SAMFinetuneLogic.mrml.slice_views import slice_in_view
+
+_EDITOR_NODE = "SAMFinetuneSegmentEditor"
+
+
+class ModulePanel(VTKObservationMixin):
+    """Builds the sections on a workbench.
+
+    Args:
+        bench: does the work.
+        layout: of the module's widget.
+        resources: the module's ``Resources`` folder.
+        parameter_node: gives the scene's node with the module's state.
+    """
+
+    def __init__(self, bench: Workbench, layout: Any, resources: Path, parameter_node: Any) -> None:
+        super().__init__()
+        self.bench = bench
+        self._parameter_node = parameter_node
+        self._state_tag: tuple[ModuleState, int] | None = None
+        self._entered = False
+        self.log = LogMemory()
+        self.widget = slicer.util.loadUI(str(resources / "UI" / "SAMFinetune.ui"))
+        layout.addWidget(self.widget)
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self.messages = MessageBar(self.widget.layout())
+        self.dependencies = Dependencies(resources / "requirements-slicer.txt")
+        self.markers = PromptMarkers(bench.prompter, self._axis_of_view, self._report)
+        self.toolbelt = Toolbelt(bench.prompter, self.markers, bench.views, self._report, resources / "Icons")
+        self.input = InputPanel(bench, self.ui.inputSection.layout(), resources, self.log)
+        self.prompt = PromptPanel(bench, self.ui.promptSection.layout(), resources, self.toolbelt)
+        self.propagate = PropagatePanel(bench, self.ui.propagateSection.layout(), resources)
+        self.learn = LearnPanel(bench, self.ui.learnSection.layout(), resources)
+        self.review = ReviewPanel(bench, self.ui.reviewSection.layout(), resources)
+        self.export = ExportPanel(bench, self.ui.exportSection.layout(), resources)
+        self.shortcuts = Shortcuts(self._keys())
+        self._set_up_editor()
+        self.ui.installButton.connect("clicked()", self.install)
+        bench.propagation.changed.connect(self._open_review)
+        self.show_missing()
+        self.set_scene(slicer.mrmlScene)
+
+    # Life
+
+    def enter(self) -> None:
+        """The user has come to the module."""
+        self._entered = True
+        self.show_missing()
+        if self.bench.state is None:
+            self.open_scene()
+        self.bench.learning.find_running()
+        self.bench.views.attach()
+        self.shortcuts.install(self.widget)
+        self.ui.segmentEditor.setupViewObservations()
+        self.bench.follow_view()
+
+    def exit(self) -> None:
+        """The user goes to another module: nothing of ours reacts to keys or the mouse there."""
+        self._entered = False
+        self.toolbelt.take("")
+        self.shortcuts.remove()
+        self.bench.views.detach()
+        self.ui.segmentEditor.setActiveEffectByName("")
+        self.ui.segmentEditor.removeViewObservations()
+        self.bench.save()
+
+    def cleanup(self) -> None:
+        """The module is unloaded or the application ends."""
+        self.toolbelt.take("")
+        self.shortcuts.remove()
+        self.removeObservers()
+        self._observe_state(None)
+        self.input.close()
+        self.markers.close()
+        self.bench.close()
+        self.log.close()
+
+    def set_scene(self, scene: Any) -> None:
+        """Follow a scene."""
+        self.input.set_scene(scene)
+        self.prompt.set_scene(scene)
+        self.addObserver(scene, scene.StartCloseEvent, self._on_start_close)
+        self.addObserver(scene, scene.EndCloseEvent, self._on_end_close)
+        self.addObserver(scene, scene.EndImportEvent, self._on_imported)
+        self.addObserver(scene, scene.StartSaveEvent, self._on_save)
+
+    def open_scene(self) -> None:
+        """Take up the scene's parameter node, and what it names."""
+        state = ModuleState(self._parameter_node())
+        self._observe_state(state)
+        self._follow_editor_node()
+        self.bench.state = state
+        self.bench.update()
+
+    # Dependencies
+
+    def show_missing(self) -> None:
+        """Offer the installation if something is missing."""
+        missing = self.dependencies.missing()
+        self.ui.installFrame.visible = bool(missing)
+        if missing:
+            self.ui.installLabel.text = _("Not installed yet: {names}.").format(names=", ".join(missing))
+
+    def install(self) -> None:
+        """Install what is missing; what goes wrong is shown at the top."""
+        self.messages.clear()
+        try:
+            self.dependencies.install()
+        except Exception as error:
+            self.messages.show_error(error)
+        else:
+            self.bench.reload_model()
+        self.show_missing()
+
+    # How it is done
+
+    def _keys(self) -> dict[str, tuple[Any, Any]]:
+        prompt, ui = self.prompt, self.prompt.ui
+
+        def tool(name: Any) -> Any:
+            return lambda: prompt.run(lambda: prompt.take(name))
+
+        return {
+            "P": (ui.positiveButton, tool("positive")),
+            "N": (ui.negativeButton, tool("negative")),
+            "B": (ui.boxButton, tool("box")),
+            "L": (ui.lassoButton, tool("lasso")),
+            "S": (ui.scribblePositiveButton, tool("scribble_positive")),
+            "X": (ui.scribbleNegativeButton, tool("scribble_negative")),
+            "M": (ui.nextButton, lambda: prompt.run(self.bench.prompter.next_candidate)),
+            "A": (ui.acceptButton, lambda: prompt.run(prompt.accept)),
+            "D": (ui.doneButton, lambda: prompt.run(prompt.mark_done)),
+            "Ctrl+Z": (ui.undoButton, lambda: prompt.run(self.bench.undo)),
+            "Ctrl+Y": (ui.redoButton, lambda: prompt.run(self.bench.redo)),
+            "Esc": (None, lambda: self.toolbelt.take("")),
+        }
+
+    def _set_up_editor(self) -> None:
+        editor = self.ui.segmentEditor
+        editor.segmentationNodeSelectorVisible = False
+        editor.sourceVolumeNodeSelectorVisible = False
+        editor.switchToSegmentationsButtonVisible = False
+        editor.maximumNumberOfUndoStates = 10
+        editor.setMRMLScene(slicer.mrmlScene)
+        self.bench.save_editor_state = editor.saveStateForUndo
+        self.bench.undo_editor = editor.undo
+        self.bench.redo_editor = editor.redo
+        self._follow_editor_node()
+
+    def _follow_editor_node(self) -> None:
+        node = slicer.mrmlScene.GetSingletonNode(_EDITOR_NODE, "vtkMRMLSegmentEditorNode")
+        if node is None:
+            node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
+            node.UnRegister(None)
+            node.SetSingletonTag(_EDITOR_NODE)
+            node = slicer.mrmlScene.AddNode(node)
+        if node is not self.bench.editor_node:
+            self.bench.editor_node = node
+            self.ui.segmentEditor.setMRMLSegmentEditorNode(node)
+
+    def _observe_state(self, state: ModuleState | None) -> None:
+        if self._state_tag is not None:
+            old, tag = self._state_tag
+            old.RemoveObserver(tag)
+            self._state_tag = None
+        if state is not None:
+            self._state_tag = (state, state.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_state))
+
+    def _on_state(self, *_arguments: Any) -> None:
+        self.bench.update()
+
+    def _on_start_close(self, *_arguments: Any) -> None:
+        self.toolbelt.take("")
+        self._observe_state(None)
+        self.markers.remove_all()
+        self.bench.close_scene()
+        self.bench.editor_node = None
+
+    def _on_end_close(self, *_arguments: Any) -> None:
+        self._follow_editor_node()
+        if self._entered:
+            self.open_scene()
+
+    def _on_imported(self, *_arguments: Any) -> None:
+        if self._entered:
+            self.open_scene()
+
+    def _on_save(self, *_arguments: Any) -> None:
+        self.bench.save()
+
+    def _axis_of_view(self) -> Any:
+        work, node = self.bench.work, self.bench.views.active
+        if work is None or node is None:
+            return self.bench.prompter.slice.axis
+        return slice_in_view(work.volume, node).slice.axis
+
+    def _report(self, error: Exception) -> None:
+        self.prompt.messages.show_error(error)
+
+    def _open_review(self) -> None:
+        if self.bench.propagation.summary and not self.bench.propagation.running and self.bench.review.entries:
+            self.ui.reviewSection.collapsed = False

@@ -1,0 +1,1 @@
+"""The sections of the module, one class each, in the order of the work."""

@@ -1,0 +1,82 @@
+"""Propagate: from annotated slices to the volume."""
+
+from pathlib import Path
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from SAMFinetuneLib.panels.panel import Panel
+from SAMFinetuneLib.workbench import Workbench
+from SAMFinetuneLogic.errors import SAMFinetuneError
+from SAMFinetuneLogic.propagation.options import PropagationOptions
+
+METHODS = (
+    ("auto", "Best mix (recommended)"),
+    ("interpolate", "Outline between slices, without the model"),
+    ("propagate", "Model, from slice to slice"),
+    ("fewshot", "Few-shot decoder (takes longer)"),
+)
+DIRECTIONS = (("both", "Both ways"), ("forward", "Towards higher slices"), ("backward", "Towards lower slices"))
+
+
+class PropagatePanel(Panel):
+    """Fills in the selected segment."""
+
+    def __init__(self, bench: Workbench, layout: Any, resources: Path) -> None:
+        super().__init__(bench, layout, resources, "PropagatePanel")
+        for value, text in METHODS:
+            self.ui.methodSelector.addItem(_(text), value)
+        for value, text in DIRECTIONS:
+            self.ui.directionSelector.addItem(_(text), value)
+        self.on_click(self.ui.propagateButton, self.start)
+        self.on_click(self.ui.propagateCancelButton, bench.propagation.cancel)
+        bench.propagation.changed.connect(self.update)
+        bench.propagation.failed.connect(self.messages.show_error)
+        bench.changed.connect(self.update)
+        bench.prompter.changed.connect(self.update)
+        self.update()
+
+    def start(self) -> None:
+        """Fill in, as chosen."""
+        first, last = self.ui.fromSlice.value, self.ui.toSlice.value
+        self.bench.collect_hand_edits()
+        self.bench.propagation.start(
+            PropagationOptions(
+                method=self.ui.methodSelector.currentData,
+                direction=self.ui.directionSelector.currentData,
+                first=None if first < 0 else first,
+                last=None if last < 0 else last,
+            )
+        )
+
+    def update(self) -> None:
+        """Show where the run stands."""
+        propagation, work = self.bench.propagation, self.bench.work
+        self.ui.propagateButton.enabled = work is not None and not propagation.running
+        self.ui.propagateCancelButton.enabled = propagation.running
+        self.ui.propagateProgress.visible = propagation.running
+        self.ui.propagateProgress.maximum = propagation.total
+        self.ui.propagateProgress.value = propagation.done
+        self.ui.estimateLabel.text = propagation.summary
+        self.ui.propagateState.text = self._state()
+        if work is not None:
+            last = work.volume.slice_count(self.bench.prompter.slice.axis) - 1
+            for box in (self.ui.fromSlice, self.ui.toSlice):
+                if box.maximum != last:
+                    box.maximum = last
+
+    def _state(self) -> str:
+        if self.bench.work is None:
+            return _("Choose a volume first.")
+        try:
+            slices = self.bench.propagation.annotated()
+        except SAMFinetuneError as error:
+            return str(error)
+        axis = self.bench.prompter.slice.axis
+        name = self.bench.work.name(self.bench.prompter.target.segment)
+        if not slices:
+            return _("{name} has no annotated slice along {axis} yet: accept a mask first.").format(
+                name=name, axis=axis
+            )
+        text = _("{name}: {count} annotated slices along {axis}.").format(name=name, count=len(slices), axis=axis)
+        return text if len(slices) > 2 else text + " " + _("Three or more give an estimate of quality.")

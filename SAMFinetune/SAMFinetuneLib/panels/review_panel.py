@@ -1,0 +1,73 @@
+"""Review: the slices in order of doubt."""
+
+from pathlib import Path
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from SAMFinetuneLib.panels.panel import Panel
+from SAMFinetuneLib.workbench import Workbench
+
+COLUMNS = ("Slice", "Segment", "In doubt", "Distance")
+
+
+class ReviewPanel(Panel):
+    """Goes through what was filled in."""
+
+    def __init__(self, bench: Workbench, layout: Any, resources: Path) -> None:
+        super().__init__(bench, layout, resources, "ReviewPanel")
+        table = self.ui.reviewTable
+        table.setColumnCount(len(COLUMNS))
+        table.setHorizontalHeaderLabels([_(column) for column in COLUMNS])
+        table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
+        table.verticalHeader().visible = False
+        table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+        table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
+        table.setSelectionMode(qt.QAbstractItemView.SingleSelection)
+        table.connect("cellClicked(int,int)", lambda row, _column: self.run(lambda: bench.review.go(row)))
+        self.on_click(self.ui.reviewPreviousButton, lambda: bench.review.forward(-1))
+        self.on_click(self.ui.reviewNextButton, bench.review.forward)
+        self.on_click(self.ui.reviewAcceptButton, bench.review.accept)
+        self.on_click(self.ui.annotateButton, bench.review.go_to_next_slice)
+        self._shown: tuple[Any, ...] | None = None
+        bench.review.changed.connect(self.update)
+        self.update()
+
+    def update(self) -> None:
+        """Show the queue and the place in it."""
+        review, work = self.bench.review, self.bench.work
+        if review.entries != self._shown:
+            self._shown = review.entries
+            self._fill()
+        place = review.place
+        count = len(review.entries)
+        if place is not None:
+            self.ui.reviewTable.selectRow(place)
+        else:
+            self.ui.reviewTable.clearSelection()
+        self.ui.reviewLabel.text = (
+            _("{count} slices, the most doubtful first. Correct a slice by prompts or by hand, or confirm it.").format(
+                count=count
+            )
+            if count
+            else _("Nothing to review: propagate first.")
+        )
+        self.ui.reviewPreviousButton.enabled = bool(place)
+        self.ui.reviewNextButton.enabled = count > 0 and (place is None or place + 1 < count)
+        self.ui.reviewAcceptButton.enabled = place is not None and work is not None
+        following = review.next_slice
+        self.ui.annotateRow.visible = following is not None
+        if following is not None:
+            self.ui.annotateLabel.text = _("Annotating {axis} = {index} would help most.").format(
+                axis=following.axis, index=following.index
+            )
+
+    def _fill(self) -> None:
+        table, work = self.ui.reviewTable, self.bench.work
+        table.setRowCount(len(self.bench.review.entries))
+        for row, entry in enumerate(self.bench.review.entries):
+            name = work.name(entry.segment) if work is not None else entry.segment
+            texts = (f"{entry.slice.axis} = {entry.slice.index}", name, f"{entry.doubt:.0f}", f"{entry.distance:g}")
+            for column, text in enumerate(texts):
+                table.setItem(row, column, qt.QTableWidgetItem(text))

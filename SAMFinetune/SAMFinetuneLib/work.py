@@ -1,0 +1,101 @@
+"""One volume and one segmentation under work, with the session on them. No Qt."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from SAMFinetuneLogic.imaging.axes import SliceIndex
+from SAMFinetuneLogic.imaging.volume import Volume
+from SAMFinetuneLogic.imaging.windows import Window, choose_window
+from SAMFinetuneLogic.mrml.editing import SegmentWriter
+from SAMFinetuneLogic.mrml.preview import Preview
+from SAMFinetuneLogic.mrml.segments import set_reference_geometry
+from SAMFinetuneLogic.mrml.volumes import geometry_key, read_volume
+from SAMFinetuneLogic.prompting.session import InteractiveSession
+
+
+@dataclass(eq=False)
+class Work:
+    """Made anew by :func:`open_work` when the volume, its place in space or the segmentation changes.
+
+    Attributes:
+        volume_node, segmentation_node: the nodes.
+        volume: the voxels in world RAS.
+        window: how the model sees them.
+        session: prompts that are not accepted yet, with their undo.
+        writer: writes masks under the Segment Editor's rules.
+        preview: shows a mask that is not accepted yet.
+        notices: sentences about the volume for the user.
+        key: changes when the volume must be read again.
+    """
+
+    volume_node: Any
+    segmentation_node: Any
+    volume: Volume
+    window: Window
+    session: InteractiveSession
+    writer: SegmentWriter
+    preview: Preview
+    notices: tuple[str, ...] = ()
+    key: tuple[Any, ...] = field(default=())
+
+    def close(self) -> None:
+        """Take what belongs to this work alone out of the scene; the masks stay."""
+        self.preview.remove()
+        self.writer.close()
+
+    @property
+    def moved(self) -> bool:
+        """Whether the volume has changed or moved since it was read."""
+        return geometry_key(self.volume_node) != self.key
+
+    def clear_session(self) -> None:
+        """Forget all prompts and their undo."""
+        self.session = InteractiveSession(self.volume)
+        self.preview.clear()
+
+    def color(self, segment_id: str) -> tuple[float, float, float]:
+        """A segment's colour; white for one that is gone."""
+        segment = self.segmentation_node.GetSegmentation().GetSegment(segment_id)
+        return tuple(segment.GetColor()) if segment is not None else (1.0, 1.0, 1.0)
+
+    def name(self, segment_id: str) -> str:
+        """A segment's name; its id for one that is gone."""
+        segment = self.segmentation_node.GetSegmentation().GetSegment(segment_id)
+        return segment.GetName() if segment is not None else segment_id
+
+    def valid(self, slice_index: SliceIndex) -> bool:
+        """Whether the volume has this slice."""
+        return 0 <= slice_index.index < self.volume.slice_count(slice_index.axis)
+
+
+def open_work(
+    volume_node: Any,
+    segmentation_node: Any,
+    window: str = "auto",
+    editor_node: Any = None,
+    save_state: Callable[[], None] | None = None,
+) -> Work:
+    """Read the volume and prepare the session.
+
+    Args:
+        window: a name, or LEVEL/WIDTH.
+        editor_node, save_state: of the Segment Editor widget, so that its masking and its undo hold.
+
+    Raises:
+        InputError: the volume cannot be segmented as it is, or the window is unknown.
+    """
+    read = read_volume(volume_node)
+    volume = read.volume
+    set_reference_geometry(segmentation_node, volume_node, volume)
+    return Work(
+        volume_node,
+        segmentation_node,
+        volume,
+        choose_window(volume, window),
+        InteractiveSession(volume),
+        SegmentWriter(segmentation_node, volume_node, volume, editor_node, save_state),
+        Preview(volume_node.GetScene(), volume),
+        read.notices,
+        geometry_key(volume_node),
+    )

@@ -1,0 +1,150 @@
+"""How long a fine-tuning step takes and how much memory it needs, against the plain way. Prints one JSON line.
+
+    OMP_NUM_THREADS=2 python Testing/Benchmarks/bench_training_step.py [--model sam_vit_b] [--device cpu]
+
+"ours" is the step of `samfinetune finetune`: folded attention, frozen layers run once and kept, reduced precision where
+the device computes in it. "plain" is the same strategy with segment_anything's own attention, the whole encoder at
+every step, and fp32. "same" is how far the two losses of the first step lie apart when both compute in fp32. All but
+the default model have random weights, which take as long as trained ones. Memory is the process's peak on the CPU,
+torch's own on a GPU, in MiB; measure one variant alone (--only) for the CPU's figure.
+"""
+
+import argparse
+import json
+import resource
+import sys
+from dataclasses import replace
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from SAMFinetuneLogic.finetuning.adapt import adapt
+from SAMFinetuneLogic.finetuning.batches import BatchMaker
+from SAMFinetuneLogic.finetuning.checkpointing import checkpointed
+from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet, LabelledSlice
+from SAMFinetuneLogic.finetuning.schedule import LoopSettings
+from SAMFinetuneLogic.finetuning.steps import Stepper
+from SAMFinetuneLogic.finetuning.strategy import Strategy
+from SAMFinetuneLogic.finetuning.views import ViewMaker
+from SAMFinetuneLogic.imaging.axes import SliceIndex
+from SAMFinetuneLogic.imaging.labels import default_segment
+from SAMFinetuneLogic.imaging.windows import Window
+from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID, find_entry
+from SAMFinetuneLogic.models.device import choose_device, describe_device
+from SAMFinetuneLogic.models.fast_attention import FoldedAttention, use_folded_attention
+from SAMFinetuneLogic.models.loaded_model import LoadedModel
+from SAMFinetuneLogic.models.loading import load_model
+from SAMFinetuneLogic.models.networks import build_network
+
+VARIANTS = ("ours", "plain")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=DEFAULT_MODEL_ID)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--components", default="encoder_decoder", choices=("decoder", "encoder_decoder"))
+    parser.add_argument("--algorithm", default="lora", choices=("vanilla", "adapter", "lora"))
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--checkpointing", action="store_true")
+    parser.add_argument("--only", choices=VARIANTS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device = choose_device(options.device)
+    variants = [options.only] if options.only else list(VARIANTS)
+    found = {name: measure(name, options, device) for name in variants}
+    record: dict[str, Any] = {
+        "benchmark": "training_step",
+        "model": options.model,
+        "strategy": f"{options.algorithm}/{options.components}/recommended",
+        "device": describe_device(device, "fp32"),
+        "torch": torch.__version__,
+        "batch": options.batch,
+        "checkpointing": options.checkpointing,
+        **found,
+    }
+    if len(found) == len(VARIANTS):
+        record["plain_over_ours"] = round(found["plain"]["ms"] / found["ours"]["ms"], 2)
+        losses = [first_loss(name, options, device) for name in VARIANTS]
+        record["same"] = abs(losses[0] - losses[1]) / abs(losses[1])
+    print(json.dumps(record))
+
+
+def measure(variant: str, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Median time of a step after the first ones, and peak memory."""
+    settings = LoopSettings(steps=100, batch=options.batch, views=2, precision="fp32" if variant == "plain" else "auto")
+    stepper, batches = prepare(variant, options, device, settings)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    times = []
+    with checkpointed(stepper.adapted.network.image_encoder, options.checkpointing):
+        # The fixed number of views has been seen once before the clock starts.
+        for number in range(options.repeats + 4):
+            batch = batches.batch(number)
+            start = perf_counter()
+            stepper.step(batch, number)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(perf_counter() - start)
+    if device.type == "cuda":
+        memory = torch.cuda.max_memory_allocated(device) / 2**20
+    else:
+        scale = 2**20 if sys.platform == "darwin" else 2**10
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+    trained = sum(tensor.numel() for tensor in stepper.adapted.trainable_state().values())
+    return {"ms": round(1000 * median(times[4:]), 1), "peak_mib": round(memory), "trained": trained}
+
+
+def first_loss(variant: str, options: argparse.Namespace, device: torch.device) -> float:
+    settings = LoopSettings(steps=100, batch=options.batch, views=2, precision="fp32")
+    stepper, batches = prepare(variant, options, device, settings)
+    return stepper.step(batches.batch(0), 0)["loss"]
+
+
+def prepare(
+    variant: str, options: argparse.Namespace, device: torch.device, settings: LoopSettings
+) -> tuple[Stepper, BatchMaker]:
+    model = a_model(options.model, device, variant)
+    torch.manual_seed(0)
+    adapted = adapt(model, Strategy.of(options.algorithm, options.components), "prompts", ("disc",))
+    stepper = Stepper(adapted, model, settings)
+    pooled = stepper.keeps_prefix
+    if variant == "plain":
+        stepper.keep_prefix(False)
+    data = a_set()
+    return stepper, BatchMaker(data, (0, 1), ViewMaker(model, data.values), settings, True, pooled)
+
+
+def a_model(model_id: str, device: torch.device, variant: str) -> LoadedModel:
+    if model_id == DEFAULT_MODEL_ID:
+        return load_model(model_id, str(device))
+    entry = find_entry(model_id)
+    torch.manual_seed(0)
+    network = build_network(entry.backbone).requires_grad_(False)
+    if variant == "ours":
+        use_folded_attention(network.image_encoder)
+    assert variant == "ours" or not any(isinstance(m, FoldedAttention) for m in network.modules())
+    return LoadedModel(network, entry, "", device, "fp32")
+
+
+def a_set() -> LabelledSet:
+    """Two slices with a bright disc."""
+    rows, cols = np.indices((256, 256)) / 256
+    slices = []
+    for number in range(2):
+        disc = (rows - 0.45) ** 2 + (cols - 0.5 - 0.05 * number) ** 2 < 0.2**2
+        pixels = np.clip(100 * disc + 60 + np.random.default_rng(number).normal(0, 15, disc.shape), 0, 255)
+        slices.append(
+            LabelledSlice(pixels.astype(np.uint8), disc.astype(np.uint16), (1.0, 1.0), 0, SliceIndex("k", number))
+        )
+    segment = replace(default_segment(1), name="disc")
+    return LabelledSet(tuple(slices), (segment,), ("discs",), (Window(0, 255, "as_is"),))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""The ctk widgets that the module uses, with the properties and signals that it uses, and no others."""
+
+import PySide6.QtCore as QtCore
+import PySide6.QtWidgets as QtWidgets
+from PySide6.QtCore import Property, Signal
+
+
+class ctkCollapsibleButton(QtWidgets.QWidget):
+    """A titled section that folds."""
+
+    contentsCollapsed = Signal(bool)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._header = QtWidgets.QToolButton(self)
+        self._header.setObjectName("qt_collapsible_header")
+        self._header.setToolButtonStyle(QtCore.Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self._header.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
+        self._header.setStyleSheet("QToolButton { border: none; background: #d8dde3; font-weight: bold; padding: 3px }")
+        self._header.clicked.connect(lambda: self._set_collapsed(not self._collapsed))
+        self._collapsed = False
+        self.setContentsMargins(0, 26, 0, 0)
+        self._show()
+
+    def resizeEvent(self, _: object) -> None:
+        self._header.setGeometry(0, 0, self.width(), 24)
+
+    def sizeHint(self) -> QtCore.QSize:
+        return QtCore.QSize(200, 26) if self._collapsed else super().sizeHint()
+
+    def minimumSizeHint(self) -> QtCore.QSize:
+        return self.sizeHint() if self._collapsed else super().minimumSizeHint()
+
+    def childEvent(self, event: QtCore.QChildEvent) -> None:
+        super().childEvent(event)
+        if event.added() and getattr(self, "_collapsed", False):
+            QtCore.QTimer.singleShot(0, self._show)
+
+    def _get_text(self) -> str:
+        return self._header.text()
+
+    def _set_text(self, text: str) -> None:
+        self._header.setText(text)
+
+    def _get_collapsed(self) -> bool:
+        return self._collapsed
+
+    def _set_collapsed(self, collapsed: bool) -> None:
+        changed, self._collapsed = collapsed != self._collapsed, collapsed
+        self._show()
+        if changed:
+            self.contentsCollapsed.emit(collapsed)
+
+    def _show(self) -> None:
+        arrow = QtCore.Qt.ArrowType.RightArrow if self._collapsed else QtCore.Qt.ArrowType.DownArrow
+        self._header.setArrowType(arrow)
+        for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindChildOption.FindDirectChildrenOnly):
+            if child is not self._header and not child.isWindow():
+                child.setVisible(not self._collapsed)
+        self.setMaximumHeight(26 if self._collapsed else 16777215)
+        self.updateGeometry()
+
+    text = Property(str, _get_text, _set_text)
+    collapsed = Property(bool, _get_collapsed, _set_collapsed)
+
+
+class ctkMessageBox(QtWidgets.QMessageBox):
+    """The box of ``slicer.util.messageBox``; never shown: the host runs in testing mode."""
+
+
+class ctkPathLineEdit(QtWidgets.QWidget):
+    """A path to type or to choose."""
+
+    currentPathChanged = Signal(str)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self._edit = QtWidgets.QLineEdit()
+        self._edit.textChanged.connect(self.currentPathChanged)
+        layout.addWidget(self._edit)
+        layout.addWidget(QtWidgets.QToolButton())
+        self._key = ""
+
+    def _get_path(self) -> str:
+        return self._edit.text()
+
+    def _set_path(self, path: str) -> None:
+        self._edit.setText(path)
+
+    def _get_key(self) -> str:
+        return self._key
+
+    def _set_key(self, key: str) -> None:
+        self._key = key
+
+    currentPath = Property(str, _get_path, _set_path)
+    settingKey = Property(str, _get_key, _set_key)
+
+
+ctkPathLineEdit.Dirs = 0x0002
+WIDGETS = {cls.__name__: cls for cls in (ctkCollapsibleButton, ctkPathLineEdit, ctkMessageBox)}

@@ -1,0 +1,117 @@
+"""Opening the module: quickly, without torch, with every part in its place."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import PySide6.QtCore as QtCore
+from module_scene import ras_of, settle
+from PySide6.QtTest import QTest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_SCRIPT = """
+import json, sys, time
+sys.path[:0] = [{host!r}]
+sys.path.append({root!r})
+from pathlib import Path
+from slicer_host.application import start
+start()
+from slicer_host.loading import load_module, open_module
+wall, cpu = time.perf_counter(), time.process_time()
+module = load_module(Path({root!r}) / "SAMFinetune" / "SAMFinetune.py")
+widget = open_module(module)
+found = dict(wall=time.perf_counter() - wall, cpu=time.process_time() - cpu,
+             heavy=[m for m in ("torch", "scipy", "peft", "segment_anything", "PIL") if m in sys.modules])
+print(json.dumps(found), flush=True)
+import os
+os._exit(0)
+"""
+
+
+def test_it_opens_within_a_second_and_without_torch():
+    script = _SCRIPT.format(host=str(ROOT / "Testing" / "Host"), root=str(ROOT))
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout.strip().splitlines()[-1])
+    assert found["heavy"] == []
+    assert found["cpu"] < 1.0, found  # of this process: other work on the machine does not count
+
+
+def test_the_sections_stand_in_the_order_of_the_work(opened):
+    layout = opened.panel.widget._q.layout()
+    widgets = [layout.itemAt(n).widget() for n in range(layout.count())]
+    names = [widget.objectName() for widget in widgets if widget is not None]
+    sections = [name for name in names if name.endswith("Section")]
+    order = ["input", "prompt", "propagate", "learn", "review", "export", "editor"]
+    assert sections == [f"{name}Section" for name in order if f"{name}Section" in sections]
+    assert {"inputSection", "promptSection", "propagateSection", "reviewSection", "exportSection"} <= set(sections)
+    assert "research use only" in opened.panel.ui.researchLabel.text.lower()
+
+
+def test_every_button_does_something(opened):
+    """No button of ours is without a receiver."""
+    import PySide6.QtWidgets as QtWidgets
+
+    buttons = opened.panel.widget._q.findChildren(QtWidgets.QAbstractButton)
+    ours = [b for b in buttons if b.objectName().endswith("Button") and not b.objectName().startswith("qt_")]
+    assert len(ours) > 20
+    for button in ours:
+        assert button.isSignalConnected(QtCore.QMetaMethod.fromSignal(button.clicked)), button.objectName()
+
+
+def test_every_control_explains_itself(opened):
+    import PySide6.QtWidgets as QtWidgets
+
+    kinds = QtWidgets.QPushButton | QtWidgets.QToolButton | QtWidgets.QComboBox | QtWidgets.QSpinBox
+    for child in opened.panel.widget._q.findChildren(QtWidgets.QWidget):
+        if isinstance(child, kinds) and child.objectName() and not child.objectName().startswith("qt_"):
+            assert child.toolTip(), child.objectName()
+
+
+def test_shortcuts_work_only_while_the_module_is_open(blocks):
+    panel = blocks.panel.widget._q
+    panel.window().activateWindow()
+    panel.setFocus()
+    QTest.keyClick(panel, QtCore.Qt.Key.Key_N)
+    assert blocks.panel.toolbelt.current == "negative" and blocks.panel.prompt.ui.negativeButton.checked
+    QTest.keyClick(panel, QtCore.Qt.Key.Key_Escape)
+    assert blocks.panel.toolbelt.current == ""
+    assert "(N)" in blocks.panel.prompt.ui.negativeButton.text
+    blocks.widget.exit()
+    QTest.keyClick(panel, QtCore.Qt.Key.Key_N)
+    assert blocks.panel.toolbelt.current == ""
+    blocks.widget.enter()
+
+
+def test_leaving_puts_the_tool_away_and_gives_the_mouse_back(blocks):
+    import slicer
+
+    interaction = slicer.app.applicationLogic().GetInteractionNode()
+    blocks.panel.prompt.ui.positiveButton.click()
+    assert interaction.GetCurrentInteractionMode() == interaction.Place
+    blocks.widget.exit()
+    assert interaction.GetCurrentInteractionMode() == interaction.ViewTransform
+    assert not blocks.panel.prompt.ui.positiveButton.checked
+    blocks.widget.enter()
+    blocks.panel.prompt.ui.negativeButton.click()
+    interaction.SetCurrentInteractionMode(interaction.ViewTransform)  # Slicer's own way out
+    assert blocks.panel.toolbelt.current == ""
+
+
+def test_the_console_drives_the_same_objects(blocks):
+    prompter = blocks.widget.logic.workbench.prompter
+    prompter.add_point(ras_of(blocks, 5, 20, 25))
+    settle(blocks)
+    assert prompter.accept().changed == 20 * 28
+
+
+def test_settings_persist(opened, tmp_path):
+    opened.panel.input.ui.deviceSelector.setCurrentIndex(1)
+    opened.panel.input.ui.jobFolder.currentPath = str(tmp_path / "jobs")
+    opened.panel.input.ui.cacheLimit.value = 128
+    from SAMFinetuneLib.preferences import Preferences
+
+    again = Preferences()
+    assert again.device == "cpu" and again.job_folder == Path(tmp_path / "jobs") and again.cache_limit_mb == 128

@@ -1,0 +1,127 @@
+"""From annotated slices to the volume, the review, and the files."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer
+from module_scene import ras_of, settle, two_blocks
+from slicer_host.event_loop import run_until
+
+from SAMFinetuneLogic.imaging.axes import SliceIndex
+
+
+def array_of(opened, segment_id):
+    node = opened.bench.work.segmentation_node
+    return slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, opened.node) > 0
+
+
+def large_block():
+    mask = np.zeros(two_blocks().shape, dtype=bool)
+    mask[2:10, 10:30, 12:40] = True
+    return mask
+
+
+@pytest.fixture
+def propagated(blocks):
+    """Two slices accepted, the ends confirmed as empty, the rest filled in."""
+    bench = blocks.bench
+    for k in (3, 8):
+        bench.go_to(SliceIndex("k", k))
+        bench.prompter.add_point(ras_of(blocks, k, 20, 25))
+        settle(blocks)
+        bench.prompter.accept()
+    for k in (1, 10):
+        bench.go_to(SliceIndex("k", k))
+        blocks.panel.prompt.ui.doneButton.click()
+    assert bench.propagation.annotated() == (1, 3, 8, 10)
+    blocks.panel.propagate.ui.propagateButton.click()
+    assert bench.propagation.running and blocks.panel.propagate.ui.propagateCancelButton.enabled
+    assert run_until(lambda: not bench.propagation.running, 60)
+    assert blocks.panel.propagate.messages.text == ""
+    return blocks
+
+
+def test_propagation_fills_in_and_is_one_step_of_undo(propagated):
+    bench = propagated.bench
+    segment = bench.prompter.segment
+    filled = array_of(propagated, segment)
+    np.testing.assert_array_equal(filled[3:9], large_block()[3:9])
+    assert not filled[[0, 1, 10, 11]].any()
+    assert "Filled in" in propagated.panel.propagate.ui.estimateLabel.text
+    assert bench.propagation.annotated() == (1, 3, 8, 10)  # what was filled in is not annotated
+    bench.undo()
+    assert array_of(propagated, segment).sum() == 2 * 20 * 28
+
+
+def test_review_jumps_and_accepts(propagated):
+    bench, ui = propagated.bench, propagated.panel.review.ui
+    entries = bench.review.entries
+    assert entries and ui.reviewTable.rowCount == len(entries)
+    ui.reviewNextButton.click()
+    shown = entries[0].slice
+    assert bench.prompter.slice == shown and bench.review.place == 0
+    node = bench.views.node_named("Red")
+    from SAMFinetuneLogic.mrml.slice_views import slice_in_view
+
+    assert slice_in_view(bench.work.volume, node).slice == shown
+    ui.reviewAcceptButton.click()
+    assert shown.index in bench.propagation.annotated()
+    assert len(bench.review.entries) == len(entries) - 1
+    if bench.review.next_slice is not None:
+        ui.annotateButton.click()
+        assert bench.prompter.slice == bench.review.next_slice
+
+
+def test_cancel_writes_nothing(blocks):
+    bench = blocks.bench
+    bench.prompter.add_point(ras_of(blocks, 5, 20, 25))
+    settle(blocks)
+    bench.prompter.accept()
+    before = array_of(blocks, bench.prompter.segment)
+    blocks.panel.propagate.ui.propagateButton.click()
+    blocks.panel.propagate.ui.propagateCancelButton.click()
+    assert not bench.propagation.running
+    from slicer_host.event_loop import run_for
+
+    run_for(0.2)
+    np.testing.assert_array_equal(array_of(blocks, bench.prompter.segment), before)
+
+
+def test_export_as_simpleitk_reads_it(propagated, tmp_path):
+    bench, ui = propagated.bench, propagated.panel.export.ui
+    second = bench.add_segment("small block")
+    bench.go_to(SliceIndex("k", 5))
+    bench.prompter.add_point(ras_of(propagated, 5, 40, 50))
+    settle(propagated)
+    bench.prompter.accept()
+    ui.exportFolder.currentPath = str(tmp_path)
+    ui.exportName.text = "case"
+    ui.exportButton.click()
+    assert propagated.panel.export.messages.text == "" and "case.nii.gz" in ui.exportResult.text
+    image = sitk.ReadImage(str(tmp_path / "case.nii.gz"))
+    voxels = sitk.GetArrayFromImage(image)
+    first = bench.work.segmentation_node.GetSegmentation().GetNthSegmentID(0)
+    np.testing.assert_array_equal(voxels == 1, array_of(propagated, first))
+    np.testing.assert_array_equal(voxels == 2, array_of(propagated, second))
+    ras = np.array(image.TransformContinuousIndexToPhysicalPoint((50.0, 40.0, 5.0))) * (-1, -1, 1)
+    np.testing.assert_allclose(ras, ras_of(propagated, 5, 40, 50), atol=1e-4)
+    sidecar = json.loads((tmp_path / "case.json").read_text())
+    assert [segment["name"] for segment in sidecar["segments"]] == ["Segment_1", "small block"]
+    assert "blocks" not in json.dumps(sidecar["provenance"])  # the volume's name may be the patient's
+    ui.exportButton.click()
+    assert "exists already" in propagated.panel.export.messages.text
+
+
+@pytest.mark.parametrize("kind", ["nifti_files", "seg_nrrd"])
+def test_other_formats(propagated, tmp_path, kind):
+    ui = propagated.panel.export.ui
+    ui.exportFolder.currentPath = str(tmp_path)
+    ui.formatSelector.setCurrentIndex(ui.formatSelector.findData(kind))
+    ui.exportButton.click()
+    assert propagated.panel.export.messages.text == ""
+    name = "segmentation.seg.nrrd" if kind == "seg_nrrd" else "segmentation_Segment_1.nii.gz"
+    image = sitk.ReadImage(str(tmp_path / name))
+    voxels = sitk.GetArrayFromImage(image)
+    assert (voxels > 0).sum() == array_of(propagated, propagated.bench.prompter.segment).sum()
