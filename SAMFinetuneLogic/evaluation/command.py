@@ -13,7 +13,7 @@ from pathlib import Path
 from SAMFinetuneLogic.errors import InputError, OutputError
 from SAMFinetuneLogic.evaluation.manifest import Manifest, read_manifest
 from SAMFinetuneLogic.evaluation.prompting_forms import FORMS
-from SAMFinetuneLogic.evaluation.protocols import PROTOCOLS, Settings, make_protocol
+from SAMFinetuneLogic.evaluation.protocols import PROTOCOLS, EvaluationProtocol, Settings, make_protocol, regrouped
 from SAMFinetuneLogic.evaluation.report import EvaluationReport
 from SAMFinetuneLogic.evaluation.runner import evaluate
 from SAMFinetuneLogic.evaluation.segmenter import ModelSegmenter
@@ -28,7 +28,14 @@ _WORST = 5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``samfinetune evaluate``."""
     parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="manifest file, or the folder that holds it")
-    parser.add_argument("--protocol", choices=sorted(PROTOCOLS), default="points", help="default: %(default)s")
+    parser.add_argument("--cases", nargs="+", metavar="CASE", help="only these cases of the manifest")
+    parser.add_argument(
+        "--protocol",
+        choices=sorted(PROTOCOLS),
+        default="points",
+        help="clicks ('points') or a box on the largest slice; a volume filled in from a few annotated slices "
+        "('propagate'); an image segmented from labelled slices of another ('fewshot'); default: %(default)s",
+    )
     parser.add_argument("--model", default=DEFAULT_MODEL_ID, help="id or checkpoint file; 'none': baselines alone")
     parser.add_argument("--adapter", type=Path, metavar="FOLDER", help="measure the model with this adapter in it")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -70,6 +77,10 @@ def run(arguments: argparse.Namespace) -> int:
         if target is not None and target.exists() and not arguments.overwrite:
             raise OutputError(f"{target} exists already; choose another name, or add --overwrite.")
     manifest = read_manifest(arguments.manifest)
+    if arguments.cases is not None:
+        manifest = manifest.only(arguments.cases)
+    protocol = make_protocol(arguments.protocol)
+    manifest = regrouped(manifest, protocol)
     segmenter = None if arguments.model == "none" else _load(arguments.model, arguments.device, arguments.adapter)
     settings = Settings(
         arguments.max_labels,
@@ -78,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.window,
         tuple(sorted(set(arguments.prompting))),
     )
-    report = _evaluate(manifest, segmenter, settings, arguments)
+    report = _evaluate(manifest, protocol, segmenter, settings, arguments)
     print(format_report(report))
     content = report.to_json()
     worst: Worst | None = None
@@ -94,7 +105,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(
-    manifest: Manifest, segmenter: ModelSegmenter | None, settings: Settings, arguments: argparse.Namespace
+    manifest: Manifest,
+    protocol: EvaluationProtocol,
+    segmenter: ModelSegmenter | None,
+    settings: Settings,
+    arguments: argparse.Namespace,
 ) -> EvaluationReport:
     from tqdm import tqdm
 
@@ -110,7 +125,7 @@ def _evaluate(
 
         return evaluate(
             manifest,
-            arguments.protocol,
+            protocol,
             segmenter,
             settings,
             results_folder=arguments.results,
@@ -120,10 +135,14 @@ def _evaluate(
 
 
 def _load(model: str, device: str, adapter: Path | None) -> ModelSegmenter:
-    from SAMFinetuneLogic.finetuning.predicting import load_adapted_model
     from SAMFinetuneLogic.models.loading import load_model
 
-    loaded = load_model(model, device) if adapter is None else load_adapted_model(adapter, model, device)
+    if adapter is None:
+        loaded = load_model(model, device)
+    else:
+        from SAMFinetuneLogic.finetuning.predicting import load_adapted_model
+
+        loaded = load_adapted_model(adapter, model, device)
     print(f"{loaded.description}", *loaded.warnings, sep="\n", file=sys.stderr)
     return ModelSegmenter(loaded)
 

@@ -7,7 +7,7 @@ they go before the case's own. Other keys are ignored.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,17 @@ class Manifest:
 
     path: Path
     cases: tuple[Case, ...]
+
+    def only(self, names: Sequence[str]) -> "Manifest":
+        """These cases alone, in the order of the file.
+
+        Raises:
+            InputError: there is no case of one of the names.
+        """
+        known = {case.name for case in self.cases}
+        if unknown := sorted(set(names) - known):
+            raise InputError(f"The manifest {self.path} has no case {unknown[0]!r}; it has {', '.join(sorted(known))}.")
+        return Manifest(self.path, tuple(case for case in self.cases if case.name in names))
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -7,14 +7,14 @@ from typing import Any
 
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.evaluation.manifest import Case, Manifest
-from SAMFinetuneLogic.evaluation.protocols import EvaluationProtocol, RunContext, Settings, make_protocol
+from SAMFinetuneLogic.evaluation.protocols import EvaluationProtocol, RunContext, Settings, make_protocol, regrouped
 from SAMFinetuneLogic.evaluation.protocols.base import SliceProtocol
 from SAMFinetuneLogic.evaluation.report import EvaluationReport
 from SAMFinetuneLogic.evaluation.results import Result, ResultStore
 from SAMFinetuneLogic.evaluation.segmenter import Segmenter
 from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback, no_progress, raise_if_cancelled
 
-NUMBERS_VERSION = 2
+NUMBERS_VERSION = 3
 """Goes up when the same model would get other numbers: results kept from before are not mixed with new ones."""
 
 
@@ -50,6 +50,7 @@ def evaluate(
     """
     settings = settings or Settings()
     protocol = make_protocol(protocol) if isinstance(protocol, str) else protocol
+    manifest = regrouped(manifest, protocol)
     if segmenter is None and not settings.baselines:
         raise InputError("There is nothing to evaluate; give a model, or leave the baselines on.")
     model = None if segmenter is None else segmenter.description

@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.fewshot.collection import SupportCollection, check_model
 from SAMFinetuneLogic.fewshot.dense import DenseEstimator, fit_estimator
 from SAMFinetuneLogic.fewshot.fitted import SlicePrediction
 from SAMFinetuneLogic.fewshot.objective import class_probabilities
 from SAMFinetuneLogic.fewshot.views import plain_view
+from SAMFinetuneLogic.imaging.labels import Segment
 from SAMFinetuneLogic.metrics import first_click, tight_box
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
@@ -39,9 +41,12 @@ def fit_prototypes(collection: SupportCollection, model: LoadedModel, prototypes
     """Prototypes of each class and of the background, and the calibration of their similarity.
 
     Raises:
+        InputError: nothing is labelled.
         ModelError: the collection belongs to another model.
     """
     check_model(collection, model)
+    if not any(entry.labels.any() for entry in collection.slices):
+        raise InputError("Nothing is labelled in the collection; add a slice on which a structure is labelled.")
     values = tuple(segment.value for segment in collection.classes)
     views = [plain_view(entry, values, model) for entry in collection.slices]
     features = [view.embedding.to(model.device) for view in views]
@@ -64,6 +69,56 @@ def _at_best_dice(
         after = values[min(best + 1, len(values) - 1)]
         bias[n + 1] -= (values[best] + after) / 2
     return replace(estimator, classifier=replace(estimator.classifier, bias=bias))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingFreeModel:
+    """A collection that segments without training, from its first labelled slice on.
+
+    Attributes:
+        collection: what it was taken from.
+        estimator: the prototypes and their calibration.
+        predictor: the model whose stock decoder is prompted.
+    """
+
+    collection: SupportCollection
+    estimator: DenseEstimator
+    predictor: SlicePredictor
+
+    @classmethod
+    def of(cls, collection: SupportCollection, model: LoadedModel, prototypes: int = 4) -> "TrainingFreeModel":
+        """Take the prototypes of a collection.
+
+        Raises:
+            InputError: nothing is labelled.
+            ModelError: the collection belongs to another model.
+        """
+        return cls(collection, fit_prototypes(collection, model, prototypes), SlicePredictor(model))
+
+    @property
+    def classes(self) -> tuple[Segment, ...]:
+        return self.collection.classes
+
+    @property
+    def plane(self) -> str:
+        return self.collection.plane
+
+    @property
+    def window_name(self) -> str:
+        return self.collection.window_name
+
+    def check(self, model: LoadedModel) -> None:
+        """Refuse a model that did not make the collection's embeddings.
+
+        Raises:
+            ModelError: it did not.
+        """
+        check_model(self.collection, model)
+
+    def predict(self, embedded: EmbeddedSlice) -> SlicePrediction:
+        """Class probabilities on an encoded slice."""
+        values = [segment.value for segment in self.classes]
+        return predict_training_free(self.estimator, values, self.predictor, embedded)
 
 
 def similarity_prompts(similarity: np.ndarray) -> PrototypePrompts | None:
@@ -97,7 +152,7 @@ def predict_training_free(
         values: of the collection's classes, in order.
     """
     with torch.inference_mode():
-        similarity = embedded.transform.logits_to_slice(_at_mask_size(estimator.logits(embedded.embedding[0])))
+        similarity = embedded.transform.logits_to_slice(at_mask_size(estimator.logits(embedded.embedding[0])))
     takes_points = "point" in predictor.model.entry.prompts
     logits = []
     for plane in similarity.cpu().numpy():
@@ -111,7 +166,7 @@ def predict_training_free(
     return SlicePrediction(probabilities.numpy(), tuple(values))
 
 
-def _at_mask_size(coarse: torch.Tensor) -> torch.Tensor:
+def at_mask_size(coarse: torch.Tensor) -> torch.Tensor:
     """(n, h, w) to the decoder's resolution, four times finer."""
     fine = torch.nn.functional.interpolate(coarse[None], scale_factor=4, mode="bilinear", align_corners=False)
     return fine[0]

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from SAMFinetuneLogic.metrics import tight_box
 from SAMFinetuneLogic.propagation.fusion import Opinion
 from SAMFinetuneLogic.propagation.levels import Patch, patch_dice, union_bounds
-from SAMFinetuneLogic.propagation.reading import SliceReader
+
+if TYPE_CHECKING:  # a result is read where no torch is wanted
+    from SAMFinetuneLogic.propagation.reading import SliceReader
 
 JITTER = 0.06
 """The prompt is moved by this part of the structure's box."""
@@ -48,7 +51,7 @@ def doubt_of(opinions: Sequence[Opinion], fused: Patch, answers: Sequence[Patch]
     )
 
 
-def jittered(reader: SliceReader, index: int, fused: Patch) -> list[Patch]:
+def jittered(reader: "SliceReader", index: int, fused: Patch) -> list[Patch]:
     """The network's answers when it is shown the fused mask moved a little this way and that."""
     mask = fused.mask()
     if not mask.any():

@@ -1,5 +1,6 @@
 """Where a structure may lie along the axis: the range that the user gave, or how far the annotations carry."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,8 +8,9 @@ import numpy as np
 from SAMFinetuneLogic.errors import GeometryError
 from SAMFinetuneLogic.propagation.annotations import Annotations
 
-ROUNDNESS = 1.0
-"""A structure known from one slice is taken to reach so many of that slice's equivalent radii to both sides."""
+CLOSE = 0.5
+"""Drawn slices that span less than this part of the structure's radius lie close together; direct neighbours, which
+nobody would draw to sample a structure, also where they span less than all of it."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class Extent:
     Attributes:
         first, last: inclusive.
         first_known, last_known: whether the user said so; else it is how far the annotations carry.
-        below, above: the first slices on which it is taken to have vanished; None where the volume ends before.
+        below, above: the first slices on which it is taken to have vanished; None where the volume ends before: it
+            is taken to be cut off there.
     """
 
     first: int
@@ -37,8 +40,7 @@ def extent_of(annotations: Annotations, value: int, first: int | None = None, la
     """The extent of a segment.
 
     Args:
-        first, last: the first and the last slice of the structure, where the user knows them. A structure that
-            begins or ends on the volume's outermost slice is taken to be cut off by it.
+        first, last: the first and the last slice of the structure, where the user knows them.
 
     Raises:
         GeometryError: a slice outside of the volume, or ``first`` beyond ``last``.
@@ -49,9 +51,8 @@ def extent_of(annotations: Annotations, value: int, first: int | None = None, la
         raise GeometryError(f"The range {low} to {high} is not one of slices 0 to {top}; correct --from and --to.")
     drawn = annotations.present(value)
     reach = _reach(annotations, value, drawn)
-    below: int | None = low - 1 if first is not None else drawn[0] - reach(drawn[0])
-    above: int | None = high + 1 if last is not None else drawn[-1] + reach(drawn[-1])
-    assert below is not None and above is not None
+    below = low - 1 if first is not None else drawn[0] - reach(drawn[0])
+    above = high + 1 if last is not None else drawn[-1] + reach(drawn[-1])
     # What is drawn is there, whatever range was given.
     begin, end = min(max(below + 1, 0), drawn[0]), max(min(above - 1, top), drawn[-1])
     return Extent(
@@ -59,24 +60,30 @@ def extent_of(annotations: Annotations, value: int, first: int | None = None, la
         end,
         first is not None,
         last is not None,
-        below if below >= 0 or first is None else None,
-        above if above <= top or last is None else None,
+        below if below >= 0 else None,
+        above if above <= top else None,
     )
 
 
-def _reach(annotations: Annotations, value: int, drawn: list[int]):
+def _reach(annotations: Annotations, value: int, drawn: list[int]) -> Callable[[int], int]:
     """How many slices beyond an outermost drawn one the structure is taken to have vanished.
 
-    As far as to the next drawn slice on the other side, for who annotates a few slices spreads them over the
-    structure; but where they lie close together, as far as a round structure of that cross-section would go.
+    Who annotates a few slices spreads them over the structure: it ends one typical gap further on, and is gone one
+    slice later. But a single slice, or slices that lie close together, do not tell how long the structure is: then
+    as far as a round structure of that cross-section would go.
     """
+    span = drawn[-1] - drawn[0]
+
+    def round_reach(index: int) -> float:
+        area = np.count_nonzero(annotations.masks[value][index]) * annotations.spacing[0] * annotations.spacing[1]
+        return float(np.sqrt(area / np.pi) / annotations.step)
+
+    neighbours = span == len(drawn) - 1
+    limit = (1.0 if neighbours else CLOSE) * max(round_reach(index) for index in drawn)
 
     def reach(index: int) -> int:
-        area = np.count_nonzero(annotations.masks[value][index]) * annotations.spacing[0] * annotations.spacing[1]
-        round_reach = ROUNDNESS * np.sqrt(area / np.pi) / annotations.step
-        gaps = np.diff(drawn)
-        spread = float(gaps.max()) if len(gaps) else 0.0
-        close = not len(gaps) or spread < 0.5 * round_reach
-        return max(1, round(round_reach if close else spread))
+        if span < limit:
+            return max(1, round(round_reach(index)))
+        return 1 + round(span / (len(drawn) - 1))
 
     return reach

@@ -1,6 +1,6 @@
 """How much error to expect of a candidate: a prior that grows with distance, scaled by what annotated slices show."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,9 +51,22 @@ def expected_error(
         evidence: of one candidate and one segment. Each slice says by which factor the curve was wrong; the curve
             itself counts as ``prior_weight`` slices.
     """
-    factors = [(1 - each.dice) / max(curve.at(each.gaps), 1e-3) for each in evidence if np.isfinite(each.gaps)]
-    scale = (prior_weight + sum(factors)) / (prior_weight + len(factors)) if prior_weight + len(factors) else 1.0
-    return float(np.clip(scale * curve.at(gaps), 0.01, WORST))
+    seen = [(1 - each.dice, curve.at(each.gaps)) for each in evidence if np.isfinite(each.gaps)]
+    return scaled_error(curve, error_factor(seen, prior_weight), gaps)
+
+
+def error_factor(seen: Sequence[tuple[float, float]], prior_weight: float = _PRIOR_WEIGHT) -> float:
+    """By which factor errors differ from what was expected of them: the mean over (error, expected error).
+
+    The expectation itself counts as ``prior_weight`` observations.
+    """
+    factors = [error / max(expected, 1e-3) for error, expected in seen]
+    return (prior_weight + sum(factors)) / (prior_weight + len(factors)) if prior_weight + len(factors) else 1.0
+
+
+def scaled_error(curve: ErrorCurve, factor: float, gaps: float) -> float:
+    """The curve's error at a distance times a factor, within what an error can be."""
+    return float(np.clip(factor * curve.at(gaps), 0.01, WORST))
 
 
 def typical_gap(annotations: Annotations, value: int) -> float:

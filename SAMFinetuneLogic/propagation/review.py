@@ -21,6 +21,7 @@ def review_order(reports: Sequence[SliceReport]) -> tuple[SliceReport, ...]:
 def next_slice(annotations: Annotations, extents: Sequence[Extent]) -> int | None:
     """The slice to annotate next: the middle of the widest stretch without one, the lowest of equal ones.
 
+    That is equal spacing, on purpose: choosing the most doubtful slice is not known to be better for annotating.
     None when there is nothing left to annotate.
     """
     first, last = min(extent.first for extent in extents), max(extent.last for extent in extents)

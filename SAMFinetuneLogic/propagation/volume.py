@@ -26,7 +26,11 @@ from SAMFinetuneLogic.propagation.reading import SliceReader
 from SAMFinetuneLogic.propagation.result import PropagationResult, SliceReport
 from SAMFinetuneLogic.propagation.review import next_slice, review_order
 
-__all__ = ["METHODS", "Method", "PropagationOptions", "propagate_volume"]
+__all__ = ["BYTES_PER_VOXEL", "METHODS", "Method", "PropagationOptions", "propagate_volume"]
+
+BYTES_PER_VOXEL = 4
+"""Memory that a run needs beyond the image, the labels, the model and the cache's own bound: the result (one or two
+bytes a voxel), and a byte for each direction in the region that a followed structure occupies."""
 
 
 def propagate_volume(
@@ -42,8 +46,9 @@ def propagate_volume(
     """Fill in the slices between and beyond annotated ones.
 
     Annotated slices come back as they are. What was drawn elsewhere of the continued segments is replaced; other
-    segments are kept, and nothing is drawn over them. A run that was stopped and is started again with the same cache
-    encodes nothing twice and gives the same result.
+    segments are kept, and nothing is drawn over them. Segments of one label map do not overlap; where they may, fill
+    in each from a label map of its own. A run that was stopped and is started again with the same cache encodes
+    nothing twice and gives the same result. It needs :data:`BYTES_PER_VOXEL` of memory.
 
     Args:
         volume: the image.

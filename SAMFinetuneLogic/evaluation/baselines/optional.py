@@ -1,5 +1,7 @@
 """Libraries that only the baselines need."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -20,8 +22,19 @@ def optional_module(name: str) -> Any:
     Raises:
         InputError: it is not installed.
     """
-    try:
+    with explained(name):
         return import_module(name)
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Say what to do where the module ``name`` cannot be imported.
+
+    Raises:
+        InputError: instead of an ImportError.
+    """
+    try:
+        yield
     except ImportError as error:
         package = _PACKAGES[name.partition(".")[0]]
         raise InputError(

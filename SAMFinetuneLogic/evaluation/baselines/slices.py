@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SAMFinetuneLogic.evaluation.baselines.optional import optional_module
+from SAMFinetuneLogic.evaluation.baselines.contours import contour_process
+from SAMFinetuneLogic.evaluation.baselines.optional import explained, optional_module
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.imaging.windows import Window
 from SAMFinetuneLogic.propagation.annotations import Annotations
@@ -67,16 +68,13 @@ def contour_interpolation(task: SliceTask) -> np.ndarray:
 
     Zukić et al., "ND morphological contour interpolation", Insight Journal 2016.
     """
-    itk = optional_module("itk")
-    if not hasattr(itk, "MorphologicalContourInterpolator"):
-        optional_module("itk.MorphologicalContourInterpolation")
+    with explained("itk"):
+        process = contour_process()
     drawn = task.drawn
     rows, cols = np.flatnonzero(drawn.any(axis=(0, 2))), np.flatnonzero(drawn.any(axis=(0, 1)))
     part = np.s_[:, max(rows[0] - 2, 0) : rows[-1] + 3, max(cols[0] - 2, 0) : cols[-1] + 3]
-    image = itk.image_from_array(np.ascontiguousarray(drawn[part]).astype(np.uint8))
-    between = itk.array_from_image(itk.morphological_contour_interpolator(image, axis=2)) > 0
     stack = np.zeros_like(drawn)
-    stack[part] = between
+    stack[part] = process.interpolate(drawn[part])
     low, high = task.annotations.indices[0], task.annotations.indices[-1]
     stack[task.first : low] = drawn[low]
     stack[high + 1 : task.last + 1] = drawn[high]

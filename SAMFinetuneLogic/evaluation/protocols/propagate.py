@@ -42,16 +42,18 @@ BASELINES: dict[str, Callable[[SliceTask], np.ndarray]] = {
 class PropagateProtocol:
     """Dice over the slices that were not annotated, with 1, 3, 5 and 9 annotated ones.
 
-    Columns ``given``: the structure's first and last slice are known, and the slices between them count. ``open``:
-    they are not known, and all slices of the volume count. ``beyond``: what was drawn outside of the structure's
-    slices, as a part of its size. ``promise``: how far the estimate for the user is from the truth. ``review`` and
-    ``equal``: share of the wrong voxels that goes away when a tenth of the slices is corrected, those named first
-    by the review or equally spaced ones.
+    Columns ``given``: the structure's first and last slice are known, and the slices between them count; ``ends``: of
+    these, the ones beyond the outermost annotated slices alone. ``open``: first and last are not known, and all slices
+    of the volume count. ``beyond``: what was drawn outside of the structure's slices, as a part of its size.
+    ``promise``: how far the estimate for the user is from the truth. ``review`` and ``equal``: share of the wrong
+    voxels that goes away when a tenth of the slices is corrected, those named first by the review or equally spaced
+    ones.
     """
 
     name: ClassVar[str] = "propagate"
     columns: ClassVar[tuple[Column, ...]] = (
         *(Column(f"given_{count}", f"given {count}") for count in COUNTS),
+        *(Column(f"ends_{count}", f"ends {count}") for count in COUNTS[1:]),
         *(Column(f"open_{count}", f"open {count}") for count in COUNTS),
         *(Column(f"beyond_{count}", f"beyond {count}", 2, higher_is_better=False) for count in COUNTS[:2]),
         *(Column(f"promise_{count}", f"promise {count}", higher_is_better=False) for count in COUNTS[1:]),
@@ -154,6 +156,9 @@ def _measure(structure: Structure, count: int, method: Filling) -> Scores:
             return {}
         filled, result = method(task, form == "given")
         scores[f"{form}_{count}"] = dice(structure.truth[task.missing], filled[task.missing])
+        ends = [k for k in within if not indices[0] < k < indices[-1]]
+        if form == "given" and count > 1 and ends:
+            scores[f"ends_{count}"] = dice(structure.truth[ends], filled[ends])
         if form == "open" and count in COUNTS[:2]:
             outside = np.count_nonzero(filled[: structure.first]) + np.count_nonzero(filled[structure.last + 1 :])
             scores[f"beyond_{count}"] = outside / np.count_nonzero(structure.truth)

@@ -6,20 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from small_cases import ball, write_volume
 
 from SAMFinetuneLogic.metrics import first_click
 from SAMFinetuneLogic.prompting.candidates import Candidates
-
-
-def write_volume(path: Path, voxels: np.ndarray, spacing=(0.8, 0.8, 3.0)) -> None:
-    image = sitk.GetImageFromArray(voxels)
-    image.SetSpacing(spacing)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(image, str(path))
-
-
-def ball(shape, centre, radius) -> np.ndarray:
-    return sum((np.indices(shape)[n] - centre[n]) ** 2 for n in range(len(shape))) <= radius**2
 
 
 class GrowingSegmenter:

@@ -92,3 +92,11 @@ def test_a_manifest_of_another_form_is_refused(tmp_path, content, message):
 def test_a_missing_manifest_is_refused(tmp_path):
     with pytest.raises(InputError, match="Cannot read the manifest"):
         read_manifest(tmp_path / "none.json")
+
+
+def test_only_some_cases_in_the_order_of_the_file(a_manifest_file):
+    manifest = read_manifest(a_manifest_file)
+
+    assert [case.name for case in manifest.only(["film", "abdomen"]).cases] == ["abdomen", "film"]
+    with pytest.raises(InputError, match="no case 'knee'; it has abdomen, brain, film"):
+        manifest.only(["film", "knee"])

@@ -1,9 +1,14 @@
 import json
+import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from small_models import loaded, small_compact_sam
 
+from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.evaluation.baselines import contours, embeddings
 from SAMFinetuneLogic.evaluation.baselines import slices as baselines
 from SAMFinetuneLogic.evaluation.manifest import read_manifest
 from SAMFinetuneLogic.evaluation.protocols import Settings
@@ -11,6 +16,8 @@ from SAMFinetuneLogic.evaluation.protocols.propagate import NO_NETWORK, OUTLINE,
 from SAMFinetuneLogic.evaluation.runner import evaluate
 from SAMFinetuneLogic.evaluation.structures import case_structures
 from SAMFinetuneLogic.metrics import dice
+from SAMFinetuneLogic.prompting.cache import EmbeddingCache
+from SAMFinetuneLogic.prompting.predictor import SlicePredictor
 
 
 @pytest.fixture
@@ -55,14 +62,43 @@ def test_interpolation_holds_the_outermost_outline(a_structure):
     assert not filled[16:].any()
 
 
-@pytest.mark.slow  # importing itk alone takes that long
+@pytest.mark.slow  # importing ITK's package alone takes many seconds
 def test_contour_interpolation_is_that_of_itk(a_structure):
-    pytest.importorskip("itk")
+    if find_spec("itk") is None:
+        pytest.skip("ITK's own package is not installed")
     filled = baselines.contour_interpolation(_task(a_structure, (6, 9, 12), True))
 
     missing = [7, 8, 10, 11]
     assert dice(filled[missing], a_structure.truth[missing]) > 0.85
     assert np.array_equal(filled[3], a_structure.truth[6])
+    assert np.array_equal(filled[9], a_structure.truth[9])
+    assert not filled[16:].any()
+    assert "itk" not in sys.modules  # it aborts an interpreter that has SimpleITK and VTK too
+
+
+def test_without_itk_the_message_says_what_to_install(a_structure, monkeypatch, tmp_path):
+    (tmp_path / "itk.py").write_text("raise ImportError('not here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    contours.contour_process.cache_clear()
+    try:
+        with pytest.raises(InputError, match="itk-morphologicalcontourinterpolation"):
+            baselines.contour_interpolation(_task(a_structure, (6, 9, 12), True))
+    finally:
+        contours.contour_process.cache_clear()
+
+
+def test_the_networks_own_baselines(a_structure):
+    predictor = SlicePredictor(loaded(small_compact_sam().requires_grad_(False)), EmbeddingCache())
+    task = _task(a_structure, (6, 9, 12), True)
+    for fill in (embeddings.box_to_box, embeddings.embedding_classifier):
+        filled = fill(task, predictor)
+        assert filled.shape == a_structure.truth.shape
+        assert filled.dtype == bool
+        assert np.array_equal(filled[[6, 9, 12]], a_structure.truth[[6, 9, 12]])
+        assert not filled[:3].any()
+        assert not filled[16:].any()
+    # The ball is bright: its cells are told apart by any embedding.
+    assert dice(filled[[7, 8, 10, 11]], a_structure.truth[[7, 8, 10, 11]]) > 0.5
 
 
 def test_grow_from_seeds_follows_the_contrast(a_structure):
@@ -88,6 +124,8 @@ def test_the_protocol_without_a_model(a_volume_manifest, monkeypatch):
     assert held["beyond_3"] > outline["beyond_3"]
     assert {f"{form}_{count}" for form in ("given", "open") for count in (1, 3, 5, 9)} <= set(held)
     assert 0 <= outline["promise_3"] < 0.2
+    # Held constant outwards, the outline of slice 6 is far from the ball's tip.
+    assert outline["ends_3"] > held["ends_3"] > 0
     assert 0 <= outline["review_3"] <= 1
 
 

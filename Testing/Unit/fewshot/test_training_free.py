@@ -1,9 +1,15 @@
 import numpy as np
 import pytest
 
-from SAMFinetuneLogic.errors import ModelError
+from SAMFinetuneLogic.errors import InputError, ModelError
+from SAMFinetuneLogic.fewshot.application import apply_to_volume
 from SAMFinetuneLogic.fewshot.planes import Plane
-from SAMFinetuneLogic.fewshot.training_free import fit_prototypes, predict_training_free, similarity_prompts
+from SAMFinetuneLogic.fewshot.training_free import (
+    TrainingFreeModel,
+    fit_prototypes,
+    predict_training_free,
+    similarity_prompts,
+)
 from SAMFinetuneLogic.fewshot.views import plain_view
 from SAMFinetuneLogic.imaging.windows import Window
 from SAMFinetuneLogic.prompting.predictor import SlicePredictor
@@ -65,3 +71,17 @@ def test_logit_zero_is_where_dice_is_best_on_the_support(a_collection, a_model):
             return 2 * truth[n][found].sum() / (found.sum() + truth[n].sum())
 
         assert soft_dice(0) >= max(soft_dice(shift) for shift in np.linspace(-3, 3, 25)) - 1e-6
+
+
+def test_a_collection_segments_a_volume_without_training(a_collection, a_case, a_model):
+    volume, labels = a_case
+    taught = TrainingFreeModel.of(a_collection, a_model)
+
+    found = apply_to_volume(taught, volume, a_model, indices=[2, 4])
+
+    assert found.labels.shape == labels.shape
+    assert not np.delete(found.labels.voxels, [2, 4], axis=0).any()
+    assert {entry.value for entry in found.slices} == {1, 4}
+    empty = a_collection.without(a_collection.slices)
+    with pytest.raises(InputError, match="Nothing is labelled"):
+        TrainingFreeModel.of(empty, a_model)

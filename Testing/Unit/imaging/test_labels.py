@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from SAMFinetuneLogic.errors import GeometryError, InputError
-from SAMFinetuneLogic.imaging.labels import LabelMap, Segment, segment_color
+from SAMFinetuneLogic.imaging.labels import LabelMap, Segment, label_values, segment_color
 
 
 def test_each_label_gets_a_segment_and_given_ones_are_kept():
@@ -61,3 +61,11 @@ def test_default_colours_differ_and_are_visible():
     assert colors.max() <= 1
     assert len({tuple(color) for color in colors}) == 40
     assert (colors.max(axis=1) > 0.5).all()
+
+
+def test_values_of_a_volume_that_is_counted_in_parts():
+    voxels = np.zeros((3, 400, 500), dtype=np.uint16)
+    voxels[0, 0, 0], voxels[1, 200, 3], voxels[2, -1, -1] = 7, 300, 65535
+    assert label_values(voxels) == (7, 300, 65535)
+    assert label_values(np.asfortranarray(voxels)) == (7, 300, 65535)
+    assert label_values(np.zeros((2, 3, 4), dtype=np.uint8)) == ()

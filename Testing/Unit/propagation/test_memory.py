@@ -1,0 +1,33 @@
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from SAMFinetuneLogic.imaging.labels import LabelMap
+from SAMFinetuneLogic.imaging.volume import Volume
+from SAMFinetuneLogic.prompting.cache import EmbeddingCache
+from SAMFinetuneLogic.propagation.volume import BYTES_PER_VOXEL, PropagationOptions, propagate_volume
+
+_FIXED = 4 * 2**20
+"""What does not grow with the volume."""
+
+
+@pytest.mark.parametrize("with_network", [False, True])
+def test_memory_beyond_image_and_labels_is_bounded(a_model, with_network):
+    rows, cols = np.ogrid[:256, :256]
+    truth = np.stack([((rows - 128) ** 2 + (cols - 128) ** 2 < (40 + k) ** 2) for k in range(32)]).astype(np.uint8)
+    noise = np.random.default_rng(0).normal(0, 8, truth.shape).astype(np.int16)
+    volume, given = Volume(80 * truth.astype(np.int16) + noise, np.eye(4)), np.zeros_like(truth)
+    given[[4, 12, 20, 28]] = truth[[4, 12, 20, 28]]
+    labels = LabelMap(given, np.eye(4))
+    cache = EmbeddingCache(2**20)
+    model = a_model if with_network else None
+
+    tracemalloc.start()
+    try:
+        propagate_volume(volume, labels, model, PropagationOptions(measure=False, jitter=False), cache=cache)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < BYTES_PER_VOXEL * truth.size + cache.memory_bytes + _FIXED
