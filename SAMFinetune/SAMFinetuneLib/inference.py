@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import qt
-from SAMFinetuneLogic.worker.interface import InferenceClient, Notice, Task
 
 from SAMFinetuneLib.signal import Signal
 from SAMFinetuneLib.work import Work
@@ -17,6 +16,7 @@ from SAMFinetuneLogic.imaging.labels import LabelMap
 from SAMFinetuneLogic.prompting.session import PredictionRequest
 from SAMFinetuneLogic.prompting.slice_image import SliceImage
 from SAMFinetuneLogic.propagation.options import PropagationOptions
+from SAMFinetuneLogic.worker.interface import InferenceClient, Notice, Task
 from SAMFinetuneLogic.worker.requests import ModelChoice
 
 _log = logging.getLogger(__name__)

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from SAMFinetuneLogic.worker.interface import Task
 
 from SAMFinetuneLib.inference import Inference
 from SAMFinetuneLib.prompter import Prompter
@@ -15,6 +14,7 @@ from SAMFinetuneLogic.imaging.axes import array_axis
 from SAMFinetuneLogic.mrml.annotated import annotated_slices
 from SAMFinetuneLogic.mrml.segments import segment_ids, segmentation_labels
 from SAMFinetuneLogic.propagation.options import PropagationOptions
+from SAMFinetuneLogic.worker.interface import Task
 
 if TYPE_CHECKING:
     from SAMFinetuneLogic.propagation.result import PropagationResult  # brings scipy, too slow for opening the module
