@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ from SAMFinetuneLogic.errors import InputError, ModelError
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.labels import LabelMap
+from SAMFinetuneLogic.imaging.volume import Volume
+from SAMFinetuneLogic.imaging.windows import choose_window
 from SAMFinetuneLogic.models.loading import load_model
 from SAMFinetuneLogic.prompting.cache import EmbeddingCache
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import SlicePredictor
+from SAMFinetuneLogic.prompting.prompts import PointPrompt
 from SAMFinetuneLogic.prompting.session import InteractiveSession, PredictionRequest
 from SAMFinetuneLogic.prompting.session_state import Target
 from SAMFinetuneLogic.prompting.slice_image import SliceImage
@@ -70,8 +74,6 @@ def test_boxes_masks_scribbles_and_an_earlier_mask_cross(remote, ask, a_predicto
 def test_a_session_takes_the_answer(remote, ask, a_volume):
     image, _ = ask(11, (20, 20))
     session, target = InteractiveSession(a_volume), Target("ball", image.slice)
-    from SAMFinetuneLogic.prompting.prompts import PointPrompt
-
     for col in (20.0, 24.0):
         session.add_prompt("ball", "k", PointPrompt(tuple(a_volume.slice_to_ras(np.array([[11, 20.0, col]]), "k")[0])))
         request = session.request(target)
@@ -144,8 +146,6 @@ def test_an_unknown_model_is_a_clear_error_and_the_next_one_loads(new_client, as
 
 
 def test_an_adapter_that_is_missing_is_a_clear_error(new_client, a_choice, tmp_path):
-    from dataclasses import replace
-
     polled = new_client(InProcessClient())
     with pytest.raises(ModelError):
         polled.finish(polled.client.load(replace(a_choice, adapter=tmp_path / "none")))
@@ -177,6 +177,7 @@ def test_label_maps_and_masks_survive_packing():
     back = unpack(pack({"labels": labels}), None, None)["labels"]
     assert np.array_equal(back.voxels, voxels) and back.segments == labels.segments and back.name == "x"
     assert np.array_equal(back.ijk_to_ras, labels.ijk_to_ras)
+    assert vars(back).keys() == vars(labels).keys() and not back.voxels.flags.writeable
     for mask in (voxels[0] > 0, voxels[2] > 0):
         assert np.array_equal(CutMask.of(mask).full(), mask)
 
@@ -190,9 +191,6 @@ def test_the_clients_side_loads_no_torch():
 
 
 def test_slices_of_a_color_image_cross(remote, a_volume):
-    from SAMFinetuneLogic.imaging.volume import Volume
-    from SAMFinetuneLogic.imaging.windows import choose_window
-
     pixels = np.random.default_rng(2).integers(0, 255, (1, 30, 34, 3), dtype=np.uint8)
     volume = Volume(pixels, np.eye(4))
     image = SliceImage.of(volume, SliceIndex("k", 0), choose_window(volume))
@@ -200,3 +198,25 @@ def test_slices_of_a_color_image_cross(remote, a_volume):
         Target("x", image.slice), 1, SlicePrompts(np.array([[10.0, 12.0]]), np.array([1])), None
     )
     assert remote.finish(remote.client.predict(image, request)).mask.shape == (30, 34)
+
+
+def test_an_adapter_answers_as_its_merged_model(new_client, ask, a_choice, tmp_path):
+    import torch
+
+    from SAMFinetuneLogic.finetuning.adapt import adapt
+    from SAMFinetuneLogic.finetuning.adapter_files import save_adapter
+    from SAMFinetuneLogic.finetuning.strategy import parse_strategy
+
+    adapted = adapt(load_model(a_choice.model, "cpu"), parse_strategy("lora-encoder-decoder"))
+    state = adapted.trainable_state()
+    noise = torch.Generator().manual_seed(0)
+    adapted.load_trainable_state({n: v + 0.3 * torch.randn(v.shape, generator=noise) for n, v in state.items()})
+    save_adapter(adapted, tmp_path / "adapter", {})
+    polled = new_client(InProcessClient())
+    image, request = ask(11, (20, 20))
+    base = polled.finish(polled.client.load(a_choice), polled.client.predict(image, request))
+    info = polled.finish(polled.client.load(replace(a_choice, adapter=tmp_path / "adapter")))
+    answer = polled.finish(polled.client.predict(image, request))
+    merged = SlicePredictor(adapted.merged(), EmbeddingCache())
+    assert_same(answer, predict_slice(merged, merged.embed(image), request.prompts))
+    assert info.adapter == tmp_path / "adapter" and not np.allclose(answer.logits, base.logits, atol=1e-2)
