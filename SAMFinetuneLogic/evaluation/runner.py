@@ -9,6 +9,7 @@ from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.evaluation.manifest import Case, Manifest
 from SAMFinetuneLogic.evaluation.protocols import EvaluationProtocol, RunContext, Settings, make_protocol, regrouped
 from SAMFinetuneLogic.evaluation.protocols.base import SliceProtocol
+from SAMFinetuneLogic.evaluation.protocols.propagate import PropagateProtocol
 from SAMFinetuneLogic.evaluation.report import EvaluationReport
 from SAMFinetuneLogic.evaluation.results import Result, ResultStore
 from SAMFinetuneLogic.evaluation.segmenter import Segmenter
@@ -82,6 +83,8 @@ class _Part:
             return cls(context, None)
         of_model = None if context.segmenter is None else model
         identity = {"version": NUMBERS_VERSION, "model": of_model, "settings": asdict(context.settings)}
+        if context.of_model:
+            identity["of_model"] = True
         return cls(context, ResultStore(folder, protocol.name, identity))
 
     def results(self, case: Case, protocol: EvaluationProtocol) -> list[Result]:
@@ -96,11 +99,13 @@ class _Part:
 def _split(context: RunContext, protocol: EvaluationProtocol) -> list[RunContext]:
     """The model apart from baselines that do not depend on it."""
     settings = context.settings
-    if not isinstance(protocol, SliceProtocol) or not settings.baselines:
+    if not isinstance(protocol, SliceProtocol | PropagateProtocol) or not settings.baselines:
         return [context]
     alone = replace(context, segmenter=None, settings=Settings(settings.max_labels, window=settings.window))
     if context.segmenter is None:
         return [alone]
+    if isinstance(protocol, PropagateProtocol):
+        return [replace(context, of_model=True), alone]
     return [replace(context, settings=replace(settings, baselines=False)), alone]
 
 

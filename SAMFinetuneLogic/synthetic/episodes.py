@@ -16,7 +16,7 @@ from SAMFinetuneLogic.synthetic.prompt_simulation import (
 )
 
 CLICK, CLICKS, BOX, BOX_AND_CLICK, EARLIER_MASK, OTHER_SLICE, NOTHING = range(7)
-_KIND_WEIGHTS = torch.tensor([0.41, 0.14, 0.25, 0.06, 0.08, 0.05, 0.01])
+_KIND_WEIGHTS = torch.tensor([0.36, 0.13, 0.33, 0.06, 0.06, 0.05, 0.01])
 _CLICK_SLOTS = 6
 _TOKENS_ONLY = 0.06
 

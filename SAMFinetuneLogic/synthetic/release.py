@@ -46,7 +46,7 @@ def training_record(state: dict[str, Any]) -> dict[str, Any]:
     """What is known of a training: settings, length, and its course thinned to some forty lines."""
     history = state["history"]
     thinned = history[:: max(1, len(history) // _RECORD_LINES)]
-    return {
+    record = {
         "data": "synthetic images only (SAMFinetuneLogic.synthetic); no image of a patient",
         "settings": state["settings"],
         "steps": state["step"],
@@ -54,3 +54,4 @@ def training_record(state: dict[str, Any]) -> dict[str, Any]:
         "history": [{key: round(value, 4) for key, value in line.items()} for line in thinned],
         "version": __version__,
     }
+    return {**record, "earlier": state["earlier"]} if state.get("earlier") else record

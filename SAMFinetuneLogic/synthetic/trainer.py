@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +15,10 @@ from SAMFinetuneLogic.models.checkpoint_files import read_checkpoint
 from SAMFinetuneLogic.models.compact import COMPACT_CONFIG, build_compact_sam
 from SAMFinetuneLogic.synthetic.batches import Batch
 from SAMFinetuneLogic.synthetic.episodes import BOX, CLICK, OTHER_SLICE, Prompts, add_correction, first_prompts
-from SAMFinetuneLogic.synthetic.objective import overlaps, round_loss
+from SAMFinetuneLogic.synthetic.objective import outline_loss, overlaps, round_loss
 
 STATE_FILE = "state.pt"
+_OUTLINE_WEIGHT = 0.3
 _LATER_ROUNDS = torch.tensor([0.45, 0.25, 0.2, 0.1])
 
 
@@ -63,7 +65,7 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.network = build_compact_sam(self.config).to(device)
         if start is not None and not (folder / STATE_FILE).exists():
-            _load_weights(self.network, start)
+            self.earlier = _load_weights(self.network, start)
         self.weights = [
             p.detach().float().clone(memory_format=torch.contiguous_format) for p in self.network.parameters()
         ]
@@ -74,6 +76,7 @@ class Trainer:
         position.float()
         self.step, self.seconds = 0, 0.0
         self.history: list[dict[str, float]] = []
+        self.earlier: list[Any] = []
         self.encode: Callable[..., torch.Tensor] = self.network.image_encoder.forward
         self.decode: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self.network.mask_decoder.predict_masks
         if compiled:
@@ -114,6 +117,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "history": self.history,
+            "earlier": self.earlier,
         }
         with atomic_target(self.state_file) as temporary:
             torch.save(state, temporary)
@@ -129,6 +133,7 @@ class Trainer:
             optimiser.load_state_dict(stored)
         self.network.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.copy_(state["position"])
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
+        self.earlier = state.get("earlier", [])
         self._push_weights()
 
     @torch.no_grad()
@@ -170,7 +175,7 @@ class Trainer:
         prompts, kinds = first_prompts(batch, generator)
         logits, iou = self._predict(embeddings, batch, prompts)
         ambiguous = prompts.ambiguous.to(self.device)
-        loss = round_loss(logits, iou, targets, ambiguous)
+        loss = self._loss(logits, iou, targets, ambiguous)
         shown = _shown_logits(logits, iou, ambiguous)
         first_dice = overlaps(shown, targets)[1].cpu()
         rounds = int(torch.multinomial(_LATER_ROUNDS, 1, generator=generator)) + 1
@@ -179,7 +184,7 @@ class Trainer:
             with torch.set_grad_enabled(number == rounds):
                 logits, iou = self._predict(embeddings, batch, prompts)
             shown = logits[:, :1].detach()
-        loss = loss + round_loss(logits, iou, targets, prompts.ambiguous.to(self.device))
+        loss = loss + self._loss(logits, iou, targets, prompts.ambiguous.to(self.device))
         last_dice = overlaps(shown, targets)[1].cpu()
         loss.backward()
         norm = self._update(rate)
@@ -188,6 +193,11 @@ class Trainer:
             if bool((kinds == kind).any()):
                 report[f"dice_{name}"] = first_dice[kinds == kind].mean().item()
         return report
+
+    @staticmethod
+    def _loss(logits: torch.Tensor, iou: torch.Tensor, targets: torch.Tensor, ambiguous: torch.Tensor) -> torch.Tensor:
+        outline = outline_loss(logits[:, 0], targets).mean()
+        return round_loss(logits, iou, targets, ambiguous) + _OUTLINE_WEIGHT * outline
 
     @torch.no_grad()
     def _update(self, rate: float) -> float:
@@ -220,11 +230,15 @@ def _shown_logits(logits: torch.Tensor, iou: torch.Tensor, ambiguous: torch.Tens
 
 
 @torch.no_grad()
-def _load_weights(network: torch.nn.Module, checkpoint: Path) -> None:
-    state = read_checkpoint(checkpoint).state
+def _load_weights(network: torch.nn.Module, checkpoint: Path) -> list[Any]:
+    """Fill the network from a checkpoint; returns the records of the trainings that led to it, oldest first."""
+    stored = read_checkpoint(checkpoint)
     try:
-        network.load_state_dict(state)
+        network.load_state_dict(stored.state)
     except RuntimeError as error:
         raise ModelError(
             f"{checkpoint} is not a checkpoint of the default model: training cannot start with it."
         ) from error
+    record = dict(stored.metadata.get("training", {}))
+    earlier = record.pop("earlier", [])
+    return [*earlier, record] if record else earlier

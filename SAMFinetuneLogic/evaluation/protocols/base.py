@@ -63,13 +63,15 @@ class Settings:
 class RunContext:
     """What the measurements of a run share; without a segmenter only the baselines are measured.
 
-    ``progress`` is told how many structures of a case are measured.
+    ``progress`` is told how many structures of a case are measured. With ``of_model`` only what depends on the model
+    is measured; the other baselines are measured apart from it, once for every model.
     """
 
     settings: Settings
     segmenter: Segmenter | None = None
     cancelled: CancelCheck | None = None
     progress: ProgressCallback = no_progress
+    of_model: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -98,9 +98,11 @@ def _methods(context: RunContext) -> dict[str, Filling]:
         methods[MODEL] = partial(_own, model=_model(context.segmenter))
     if not context.settings.baselines:
         return methods
-    methods[NO_NETWORK] = partial(_own, model=None)
-    methods[OUTLINE] = partial(_own, model=None, method="interpolate")
-    simple = dict(BASELINES)
+    simple: dict[str, Callable[[SliceTask], np.ndarray]] = {}
+    if not context.of_model:
+        methods[NO_NETWORK] = partial(_own, model=None)
+        methods[OUTLINE] = partial(_own, model=None, method="interpolate")
+        simple |= BASELINES
     if context.segmenter is not None:
         from SAMFinetuneLogic.evaluation.baselines.embeddings import box_to_box, embedding_classifier
 

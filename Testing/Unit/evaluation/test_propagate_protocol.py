@@ -14,6 +14,7 @@ from SAMFinetuneLogic.evaluation.manifest import read_manifest
 from SAMFinetuneLogic.evaluation.protocols import Settings
 from SAMFinetuneLogic.evaluation.protocols.propagate import NO_NETWORK, OUTLINE, PropagateProtocol, _task
 from SAMFinetuneLogic.evaluation.runner import evaluate
+from SAMFinetuneLogic.evaluation.segmenter import ModelSegmenter
 from SAMFinetuneLogic.evaluation.structures import case_structures
 from SAMFinetuneLogic.metrics import dice
 from SAMFinetuneLogic.prompting.cache import EmbeddingCache
@@ -145,3 +146,24 @@ def test_interpolation_scores_what_an_independent_run_gave(a_data_folder):
     for count, value in expected.items():
         mean = np.mean([np.mean(scores[count]) for scores in by_case.values()])
         assert mean == pytest.approx(value, abs=0.02)
+
+
+def test_baselines_without_a_model_are_measured_once_for_all_models(a_volume_manifest, tmp_path, monkeypatch):
+    calls = []
+
+    def counted(task):
+        calls.append(task)
+        return baselines.interpolation(task)
+
+    monkeypatch.setattr(
+        "SAMFinetuneLogic.evaluation.protocols.propagate.BASELINES", {"interpolation": counted}, raising=True
+    )
+    alone = evaluate(a_volume_manifest, "propagate", None, results_folder=tmp_path)
+    measured = len(calls)
+    model = ModelSegmenter(loaded(small_compact_sam()))
+    both = evaluate(a_volume_manifest, "propagate", model, results_folder=tmp_path)
+
+    assert measured == len(calls) == 2 * 4  # given and open, for 1, 3, 5 and 9 slices
+    assert both.methods[0] == "model" and "box to box" in both.methods
+    for method in alone.methods:
+        assert both.mean(method, "given_3") == alone.mean(method, "given_3")

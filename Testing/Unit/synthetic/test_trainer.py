@@ -11,7 +11,7 @@ from SAMFinetuneLogic.cli.main import main
 from SAMFinetuneLogic.errors import InputError, ModelError
 from SAMFinetuneLogic.models.loading import load_model
 from SAMFinetuneLogic.synthetic.batches import make_batch
-from SAMFinetuneLogic.synthetic.objective import mask_losses, overlaps
+from SAMFinetuneLogic.synthetic.objective import mask_losses, outline_loss, overlaps
 from SAMFinetuneLogic.synthetic.release import export_checkpoint
 from SAMFinetuneLogic.synthetic.samples import random_pair
 from SAMFinetuneLogic.synthetic.trainer import STATE_FILE, Trainer, TrainingSettings
@@ -33,6 +33,17 @@ def test_mask_loss_in_closed_form():
     assert mask_losses(logits, targets).item() == pytest.approx(expected_dice + 2 * np.log(2))
     sure = torch.where(targets, 30.0, -30.0).unsqueeze(1)
     assert mask_losses(sure, targets).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_outline_loss_looks_at_two_pixels_on_either_side():
+    targets = torch.zeros(1, 8, 8, dtype=torch.bool)
+    targets[0, :4] = True
+    logits = torch.where(targets, 30.0, -30.0)
+    logits[0, [0, 1, 6, 7]] *= -1  # wrong, but far from the outline
+    assert outline_loss(logits, targets).item() == pytest.approx(0, abs=1e-6)
+    logits[0, 2] = 0.0
+    assert outline_loss(logits, targets).item() == pytest.approx(np.log(2) / 4)
+    assert outline_loss(logits, torch.ones_like(targets)).item() == 0
 
 
 def test_overlaps_in_closed_form():
@@ -85,6 +96,12 @@ def test_the_released_file_loads_as_a_model_with_its_record(tmp_path):
     restarted = Trainer(tmp_path / "new", SETTINGS, start=target)
     for weight, average in zip(restarted.weights, trainer.average, strict=True):
         torch.testing.assert_close(weight, average, atol=1e-3, rtol=1e-3)
+    restarted.save()
+    again = export_checkpoint(tmp_path / "new" / STATE_FILE, tmp_path / "again.safetensors")
+    with safe_open(again, "pt") as stream:
+        later = json.loads(stream.metadata()["samfinetune"])["training"]
+    assert later["steps"] == 0 and later["earlier"] == [record]
+    assert Trainer(tmp_path / "new", SETTINGS).earlier == [record]
 
 
 def test_bad_requests_are_named(tmp_path):
