@@ -64,6 +64,7 @@ class Trainer:
         self.config = {**COMPACT_CONFIG, "size": settings.size}
         torch.manual_seed(settings.seed)
         self.network = build_compact_sam(self.config).to(device)
+        self.earlier: list[Any] = []
         if start is not None and not (folder / STATE_FILE).exists():
             self.earlier = _load_weights(self.network, start)
         self.weights = [
@@ -76,7 +77,6 @@ class Trainer:
         position.float()
         self.step, self.seconds = 0, 0.0
         self.history: list[dict[str, float]] = []
-        self.earlier: list[Any] = []
         self.encode: Callable[..., torch.Tensor] = self.network.image_encoder.forward
         self.decode: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self.network.mask_decoder.predict_masks
         if compiled:
