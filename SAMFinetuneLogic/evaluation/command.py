@@ -14,6 +14,7 @@ from SAMFinetuneLogic.errors import InputError, OutputError
 from SAMFinetuneLogic.evaluation.manifest import Manifest, read_manifest
 from SAMFinetuneLogic.evaluation.prompting_forms import FORMS
 from SAMFinetuneLogic.evaluation.protocols import PROTOCOLS, EvaluationProtocol, Settings, make_protocol, regrouped
+from SAMFinetuneLogic.evaluation.protocols.finetune import COUNTS, FinetuneProtocol
 from SAMFinetuneLogic.evaluation.report import EvaluationReport
 from SAMFinetuneLogic.evaluation.runner import evaluate
 from SAMFinetuneLogic.evaluation.segmenter import ModelSegmenter
@@ -34,7 +35,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=sorted(PROTOCOLS),
         default="points",
         help="clicks ('points') or a box on the largest slice; a volume filled in from a few annotated slices "
-        "('propagate'); an image segmented from labelled slices of another ('fewshot'); default: %(default)s",
+        "('propagate'); an image segmented from labelled slices of another ('fewshot'); the model adapted to a few "
+        "slices of a volume and tried on the others ('finetune'); default: %(default)s",
+    )
+    parser.add_argument(
+        "--shots",
+        type=_positive,
+        nargs="+",
+        metavar="N",
+        help="protocol finetune: how many slices are annotated (default: 3 5 9)",
+    )
+    parser.add_argument(
+        "--propagation",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="protocol finetune: also fill in the volume, before and after adapting",
     )
     parser.add_argument("--model", default=DEFAULT_MODEL_ID, help="id or checkpoint file; 'none': baselines alone")
     parser.add_argument("--adapter", type=Path, metavar="FOLDER", help="measure the model with this adapter in it")
@@ -79,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     manifest = read_manifest(arguments.manifest)
     if arguments.cases is not None:
         manifest = manifest.only(arguments.cases)
-    protocol = make_protocol(arguments.protocol)
+    protocol = _protocol(arguments)
     manifest = regrouped(manifest, protocol)
     segmenter = None if arguments.model == "none" else _load(arguments.model, arguments.device, arguments.adapter)
     settings = Settings(
@@ -94,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     content = report.to_json()
     worst: Worst | None = None
     if arguments.worst is not None or arguments.worst_sheet is not None:
-        worst = find_worst(report, make_protocol(report.protocol).ranking, arguments.worst or _WORST)
+        worst = find_worst(report, protocol.ranking, arguments.worst or _WORST)
         content["worst"] = worst.to_json()
         print("", format_worst(worst), sep="\n")
     if arguments.json is not None:
@@ -102,6 +117,15 @@ def run(arguments: argparse.Namespace) -> int:
     if segmenter is not None:
         _save_sheets(report, worst, manifest, segmenter, arguments)
     return 0
+
+
+def _protocol(arguments: argparse.Namespace) -> EvaluationProtocol:
+    protocol = make_protocol(arguments.protocol)
+    if isinstance(protocol, FinetuneProtocol):
+        return FinetuneProtocol(arguments.shots or COUNTS, arguments.propagation)
+    if arguments.shots is not None or not arguments.propagation:
+        raise InputError("--shots and --no-propagation belong to --protocol finetune; leave them out.")
+    return protocol
 
 
 def _evaluate(

@@ -85,6 +85,9 @@ class _Part:
         identity = {"version": NUMBERS_VERSION, "model": of_model, "settings": asdict(context.settings)}
         if context.of_model:
             identity["of_model"] = True
+        own: dict[str, Any] | None = getattr(protocol, "identity", None)
+        if own is not None:
+            identity["protocol"] = own
         return cls(context, ResultStore(folder, protocol.name, identity))
 
     def results(self, case: Case, protocol: EvaluationProtocol) -> list[Result]:

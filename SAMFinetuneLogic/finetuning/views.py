@@ -1,6 +1,7 @@
 """Labelled slices as the network's tensors: input and masks on the grid of the decoder's answer."""
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -9,8 +10,8 @@ import torch.nn.functional as F
 from SAMFinetuneLogic.finetuning.augmenting import Augmentation, augmented
 from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSlice
 from SAMFinetuneLogic.metrics import tight_box
-from SAMFinetuneLogic.models.loaded_model import LoadedModel
 from SAMFinetuneLogic.models.preprocessing import SliceTransform
+from SAMFinetuneLogic.models.preprocessing_rule import Preprocessing
 from SAMFinetuneLogic.prompting.crops import crop_around
 from SAMFinetuneLogic.prompting.refine import SMALL_FRACTION, SMALL_INPUT_PIXELS
 
@@ -33,6 +34,20 @@ class View:
     content: torch.Tensor
 
 
+class Grids(Protocol):
+    """What is asked of a model here."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Of its input."""
+        ...
+
+    @property
+    def mask_size(self) -> tuple[int, int]:
+        """Of its answer."""
+        ...
+
+
 class ViewMaker:
     """Makes views for one model.
 
@@ -41,7 +56,7 @@ class ViewMaker:
         values: of the classes, in the order of the masks.
     """
 
-    def __init__(self, model: LoadedModel, values: tuple[int, ...]) -> None:
+    def __init__(self, model: Grids, values: tuple[int, ...]) -> None:
         self.preprocessing, self.mask_size, self.values = model.preprocessing, model.mask_size, values
 
     def plain(self, entry: LabelledSlice) -> View:

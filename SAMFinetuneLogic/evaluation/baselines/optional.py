@@ -13,6 +13,7 @@ _PACKAGES = {
     "itk": "itk-morphologicalcontourinterpolation",
     "slicer": "slicer-core",
     "vtk": "vtk",
+    "monai": "monai",
 }
 
 

@@ -7,6 +7,7 @@ from SAMFinetuneLogic.evaluation.manifest import Manifest
 from SAMFinetuneLogic.evaluation.protocols.base import Column, EvaluationProtocol, RunContext, Settings
 from SAMFinetuneLogic.evaluation.protocols.box import BoxProtocol
 from SAMFinetuneLogic.evaluation.protocols.fewshot import FewShotProtocol
+from SAMFinetuneLogic.evaluation.protocols.finetune import FinetuneProtocol
 from SAMFinetuneLogic.evaluation.protocols.points import PointsProtocol
 from SAMFinetuneLogic.evaluation.protocols.propagate import PropagateProtocol
 
@@ -17,6 +18,7 @@ PROTOCOLS: dict[str, Callable[[], EvaluationProtocol]] = {
     BoxProtocol.name: BoxProtocol,
     PropagateProtocol.name: PropagateProtocol,
     FewShotProtocol.name: FewShotProtocol,
+    FinetuneProtocol.name: FinetuneProtocol,
 }
 
 
