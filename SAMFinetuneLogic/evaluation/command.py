@@ -14,7 +14,7 @@ from SAMFinetuneLogic.errors import InputError, OutputError
 from SAMFinetuneLogic.evaluation.manifest import Manifest, read_manifest
 from SAMFinetuneLogic.evaluation.prompting_forms import FORMS
 from SAMFinetuneLogic.evaluation.protocols import PROTOCOLS, EvaluationProtocol, Settings, make_protocol, regrouped
-from SAMFinetuneLogic.evaluation.protocols.finetune import COUNTS, FinetuneProtocol
+from SAMFinetuneLogic.evaluation.protocols.finetune import COUNTS, TASKS, FinetuneProtocol
 from SAMFinetuneLogic.evaluation.report import EvaluationReport
 from SAMFinetuneLogic.evaluation.runner import evaluate
 from SAMFinetuneLogic.evaluation.segmenter import ModelSegmenter
@@ -46,10 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="protocol finetune: how many slices are annotated (default: 3 5 9)",
     )
     parser.add_argument(
-        "--propagation",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="protocol finetune: also fill in the volume, before and after adapting",
+        "--tasks",
+        nargs="*",
+        choices=TASKS,
+        metavar="TASK",
+        help="protocol finetune: what is measured beside one click, before and after adapting: a 'box'; 'automatic', "
+        "which is without prompts, by the few-shot decoder and a U-Net; the volume 'filled' in (default: all)",
     )
     parser.add_argument("--model", default=DEFAULT_MODEL_ID, help="id or checkpoint file; 'none': baselines alone")
     parser.add_argument("--adapter", type=Path, metavar="FOLDER", help="measure the model with this adapter in it")
@@ -122,9 +124,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _protocol(arguments: argparse.Namespace) -> EvaluationProtocol:
     protocol = make_protocol(arguments.protocol)
     if isinstance(protocol, FinetuneProtocol):
-        return FinetuneProtocol(arguments.shots or COUNTS, arguments.propagation)
-    if arguments.shots is not None or not arguments.propagation:
-        raise InputError("--shots and --no-propagation belong to --protocol finetune; leave them out.")
+        return FinetuneProtocol(arguments.shots or COUNTS, TASKS if arguments.tasks is None else arguments.tasks)
+    if arguments.shots is not None or arguments.tasks is not None:
+        raise InputError("--shots and --tasks belong to --protocol finetune; leave them out.")
     return protocol
 
 

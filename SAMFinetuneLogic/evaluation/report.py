@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from SAMFinetuneLogic.evaluation.adapter_gains import adapter_gains
 from SAMFinetuneLogic.evaluation.candidate_ranks import rank_correlation, rank_correlation_within
 from SAMFinetuneLogic.evaluation.protocols.base import MODEL, Column
 from SAMFinetuneLogic.evaluation.results import Result
@@ -106,6 +107,7 @@ class EvaluationReport:
             "rank_correlation": rank_correlation(self.results),
             "rank_correlation_within": rank_correlation_within(self.results),
             "gain_of_best": self.gain_of_best(),
+            "adapter_gains": [asdict(gains) for gains in adapter_gains(self.results)],
             "best_parameters": self.best_parameters,
             "results": [asdict(result) for result in self.results],
         }

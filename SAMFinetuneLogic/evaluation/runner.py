@@ -1,6 +1,6 @@
 """Runs a protocol over the cases of a manifest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from SAMFinetuneLogic.evaluation.protocols import EvaluationProtocol, RunContext
 from SAMFinetuneLogic.evaluation.protocols.base import SliceProtocol
 from SAMFinetuneLogic.evaluation.protocols.propagate import PropagateProtocol
 from SAMFinetuneLogic.evaluation.report import EvaluationReport
-from SAMFinetuneLogic.evaluation.results import Result, ResultStore
+from SAMFinetuneLogic.evaluation.results import Result, ResultStore, Scores
 from SAMFinetuneLogic.evaluation.segmenter import Segmenter
 from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback, no_progress, raise_if_cancelled
 
@@ -56,12 +56,17 @@ def evaluate(
         raise InputError("There is nothing to evaluate; give a model, or leave the baselines on.")
     model = None if segmenter is None else segmenter.description
     context = RunContext(settings, segmenter, cancelled, case_progress)
-    parts = [_Part.of(each, model, protocol, results_folder) for each in _split(context, protocol)]
+    divide: Callable[[], Sequence[EvaluationProtocol]] | None = getattr(protocol, "parts", None)
+    parts = [
+        _Part.of(each, model, part, results_folder)
+        for part in ([protocol] if divide is None else divide())
+        for each in _split(context, part)
+    ]
     results: list[Result] = []
     for number, case in enumerate(manifest.cases):
         progress(number, len(manifest.cases))
         raise_if_cancelled(cancelled)
-        results += _merged([part.results(case, protocol) for part in parts])
+        results += _merged([part.results(case) for part in parts])
     progress(len(manifest.cases), len(manifest.cases))
     if not results:
         raise InputError(f"No structure in {manifest.path} is large enough to be evaluated; add larger ones.")
@@ -72,6 +77,7 @@ def evaluate(
 class _Part:
     """Measurements that depend on the same things, and where they are kept."""
 
+    protocol: EvaluationProtocol
     context: RunContext
     store: ResultStore | None
 
@@ -80,7 +86,7 @@ class _Part:
         cls, context: RunContext, model: Mapping[str, Any] | None, protocol: EvaluationProtocol, folder: Path | None
     ) -> "_Part":
         if folder is None:
-            return cls(context, None)
+            return cls(protocol, context, None)
         of_model = None if context.segmenter is None else model
         identity = {"version": NUMBERS_VERSION, "model": of_model, "settings": asdict(context.settings)}
         if context.of_model:
@@ -88,12 +94,12 @@ class _Part:
         own: dict[str, Any] | None = getattr(protocol, "identity", None)
         if own is not None:
             identity["protocol"] = own
-        return cls(context, ResultStore(folder, protocol.name, identity))
+        return cls(protocol, context, ResultStore(folder, protocol.name, identity))
 
-    def results(self, case: Case, protocol: EvaluationProtocol) -> list[Result]:
+    def results(self, case: Case) -> list[Result]:
         finished = None if self.store is None else self.store.get(case)
         if finished is None:
-            finished = protocol.evaluate_case(case, self.context)
+            finished = self.protocol.evaluate_case(case, self.context)
             if self.store is not None:
                 self.store.put(case, finished)
         return finished
@@ -117,7 +123,12 @@ def _merged(parts: Sequence[list[Result]]) -> list[Result]:
     merged = parts[0]
     for part in parts[1:]:
         merged = [
-            replace(one, scores={**one.scores, **other.scores}, sweeps={**one.sweeps, **other.sweeps})
+            replace(one, scores=_joined(one.scores, other.scores), sweeps={**one.sweeps, **other.sweeps})
             for one, other in zip(merged, part, strict=True)
         ]
     return merged
+
+
+def _joined(first: Mapping[str, Scores], second: Mapping[str, Scores]) -> dict[str, Scores]:
+    """All methods with all of their metrics."""
+    return {method: {**first.get(method, {}), **second.get(method, {})} for method in (*first, *second)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from SAMFinetuneLogic.evaluation.adapter_gains import adapter_gains
 from SAMFinetuneLogic.evaluation.candidate_ranks import rank_correlation, rank_correlation_within
 from SAMFinetuneLogic.evaluation.protocols.base import MODEL
 from SAMFinetuneLogic.evaluation.report import EvaluationReport, Mean
@@ -25,6 +26,8 @@ def format_report(report: EvaluationReport) -> str:
         rows = [_row(report, first, case=case) for case in report.cases]
         parts.append(_means(f"{first}, by case", report.cases, rows, report))
     parts += _about_candidates(report)
+    if gains := adapter_gains(report.results):
+        parts.append("\n".join(each.sentence() for each in gains))
     for method, parameters in report.best_parameters.items():
         titles = {column.metric: column.title for column in report.columns}
         chosen = ", ".join(f"{value} for {titles[metric]}" for metric, value in parameters.items())

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from SAMFinetuneLogic.errors import InputError
-from SAMFinetuneLogic.evaluation.baselines.optional import optional_module
+from SAMFinetuneLogic.evaluation.baselines.optional import kept_out, optional_module
 from SAMFinetuneLogic.finetuning.augmenting import RECOMMENDED, Augmentation
 from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet
 from SAMFinetuneLogic.finetuning.losses import automatic_loss
@@ -110,7 +110,8 @@ def train_unet(
         InputError: MONAI is not installed, or nothing is labelled on the slices.
         Cancelled: on request.
     """
-    nets = optional_module("monai.networks.nets")
+    with kept_out("itk"):  # MONAI imports it where it is installed; it takes seconds, and does not go with SimpleITK
+        nets = optional_module("monai.networks.nets")
     settings = settings or UNetSettings()
     if not any(data.slices[number].labels.any() for number in train):
         raise InputError("Nothing is labelled on the slices to learn from; choose others.")

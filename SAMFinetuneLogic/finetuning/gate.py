@@ -25,14 +25,14 @@ class ClassEvidence:
     Attributes:
         name, value: of the class.
         slices: behind the figures.
-        base_dice, adapted_dice: means; base is None where the base gives no answer without prompts.
+        base_dice, adapted_dice: means.
         base_hd95, adapted_hd95: means in mm; None where one side found nothing.
     """
 
     name: str
     value: int
     slices: int
-    base_dice: float | None
+    base_dice: float
     adapted_dice: float
     base_hd95: float | None
     adapted_hd95: float | None
@@ -85,9 +85,8 @@ class Evidence:
         """The figures of each class as text."""
         rows = [("class", "slices", "Dice base", "adapted", "HD95 mm base", "adapted")]
         for entry in self.classes:
-            figures = (entry.base_dice, entry.adapted_dice, entry.base_hd95, entry.adapted_hd95)
-            texts = ["-" if figure is None else f"{figure:.3f}" for figure in figures[:2]]
-            texts += ["-" if figure is None else f"{figure:.1f}" for figure in figures[2:]]
+            texts = [f"{entry.base_dice:.3f}", f"{entry.adapted_dice:.3f}"]
+            texts += ["-" if figure is None else f"{figure:.1f}" for figure in (entry.base_hd95, entry.adapted_hd95)]
             rows.append((entry.name, str(entry.slices), texts[0], texts[1], texts[2], texts[3]))
         widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
         lines = [
@@ -101,20 +100,19 @@ class Evidence:
 
 
 def judge(
-    base: Sequence[SliceScore] | None, adapted: Sequence[SliceScore], segments: Sequence[Segment], task: str
+    base: Sequence[SliceScore], adapted: Sequence[SliceScore], segments: Sequence[Segment], task: str
 ) -> Evidence:
     """Compare two lists of scores of the same slices.
 
     Args:
-        base: None where the base cannot do the task at all (automatic mode); it then counts as Dice 0.
-        adapted: of the adapted model.
+        base, adapted: of the model before and after.
         segments: the classes.
         task: what was measured, in words.
     """
     classes = []
     for segment in segments:
         after = [score for score in adapted if score.value == segment.value]
-        before = [score for score in base or () if score.value == segment.value]
+        before = [score for score in base if score.value == segment.value]
         if not after and not before:
             continue
         classes.append(
@@ -122,14 +120,14 @@ def judge(
                 segment.name,
                 segment.value,
                 len({score.slice for score in (*after, *before)}),
-                None if base is None else _mean([score.dice for score in before]) or 0.0,
+                _mean([score.dice for score in before]) or 0.0,
                 _mean([score.dice for score in after]) or 0.0,
-                None if base is None else _mean([score.hd95 for score in before]),
+                _mean([score.hd95 for score in before]),
                 _mean([score.hd95 for score in after]),
             )
         )
-    slices = len({score.slice for score in (*adapted, *(base or ()))})
-    gains = [entry.adapted_dice - (entry.base_dice or 0.0) for entry in classes]
+    slices = len({score.slice for score in (*adapted, *base)})
+    gains = [entry.adapted_dice - entry.base_dice for entry in classes]
     gain = round(float(np.mean(gains)), 6) if gains else 0.0
     verdict: Verdict = "accepted" if gain >= GAIN else "refused"
     if slices < MIN_SLICES:

@@ -12,7 +12,6 @@ import torch
 
 from SAMFinetuneLogic.finetuning.adapt import Adapted
 from SAMFinetuneLogic.finetuning.batches import BatchMaker
-from SAMFinetuneLogic.finetuning.checkpointing import checkpointed
 from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet
 from SAMFinetuneLogic.finetuning.schedule import LoopSettings
 from SAMFinetuneLogic.finetuning.splitting import Split
@@ -97,7 +96,7 @@ def train(
     checked = data.subset(split.validation)
     started, before = time.monotonic(), state.seconds
     sums: dict[str, float] = {}
-    with _deterministic(), checkpointed(adapted.network.image_encoder, settings.checkpointing):
+    with _deterministic():
         while state.step < settings.steps and not state.finished:
             raise_if_cancelled(cancelled)
             report = stepper.step(batches.batch(state.step), state.step)
@@ -152,7 +151,7 @@ def _start(
 ) -> tuple[TrainingState, list[str]]:
     """The state to go on from; adapted and optimiser are put into it."""
     plan = plan_of(adapted, stepper.model, data, split, settings)
-    fresh = TrainingState(plan, accumulate=settings.accumulate)
+    fresh = TrainingState(plan, accumulate=settings.accumulate, checkpointing=settings.checkpointing)
     if folder is None:
         return fresh, []
     state = load_state(folder, plan)
@@ -163,14 +162,14 @@ def _start(
     adapted.load_trainable_state(state.weights)
     stepper.optimiser.load_state_dict(state.optimiser)
     stepper.scaler.load_state_dict(state.scaler)
-    stepper.accumulate = state.accumulate
+    stepper.accumulate, stepper.checkpointing = state.accumulate, state.checkpointing
     return state, []
 
 
 def _store(adapted: Adapted, stepper: Stepper, state: TrainingState) -> None:
     state.weights = {name: tensor.detach().cpu() for name, tensor in adapted.trainable_state().items()}
     state.optimiser, state.scaler = stepper.optimiser.state_dict(), stepper.scaler.state_dict()
-    state.accumulate = stepper.accumulate
+    state.accumulate, state.checkpointing = stepper.accumulate, stepper.checkpointing
 
 
 def _validate(

@@ -1,6 +1,5 @@
 """From labelled slices to a judged adapter on disk: what a job does, and what may also be called directly."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,18 @@ import torch
 from SAMFinetuneLogic import __version__
 from SAMFinetuneLogic.finetuning.adapt import Adapted, adapt
 from SAMFinetuneLogic.finetuning.adapter_files import save_adapter
+from SAMFinetuneLogic.finetuning.automatic_base import training_free_base
 from SAMFinetuneLogic.finetuning.gate import Evidence, judge
 from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet
 from SAMFinetuneLogic.finetuning.loop import Listener, TrainingRecord, ignore, train
 from SAMFinetuneLogic.finetuning.schedule import LoopSettings
-from SAMFinetuneLogic.finetuning.scoring import SliceScore, automatic_scores, click_scores
+from SAMFinetuneLogic.finetuning.scoring import automatic_scores, click_scores, predicted_labels
 from SAMFinetuneLogic.finetuning.splitting import Split
 from SAMFinetuneLogic.finetuning.strategy import Mode, Strategy
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 from SAMFinetuneLogic.progress import CancelCheck
 
-PROMPT_TASK, AUTOMATIC_TASK = "one click", "no prompts"
+PROMPT_TASK, AUTOMATIC_TASK = "one click", "no prompts; the base by few-shot without training"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +54,9 @@ def finetune(
 ) -> FinetuneResult:
     """Adapt a model, judge it on the gate's slices, and store the adapter whatever the verdict.
 
+    What it has to beat is the base with one click on each structure; in automatic mode, what the base finds from the
+    same training slices without any training.
+
     Args:
         model: the base, which stays untouched.
         adapter_folder: where the adapter goes; None stores none.
@@ -69,11 +72,14 @@ def finetune(
     adapted = adapt(model, strategy, mode, tuple(segment.name for segment in data.segments))
     training = train(adapted, model, data, split, settings, checkpoints, listener, cancelled)
     listener({"event": "judging", "slices": len(gate.slices)})
-    before = click_scores(model, gate, cancelled=cancelled) if mode == "prompts" else None
     if mode == "prompts":
-        after: Sequence[SliceScore] = click_scores(adapted.merged(), gate, cancelled=cancelled)
+        before = click_scores(model, gate, cancelled=cancelled)
+        after = click_scores(adapted.merged(), gate, cancelled=cancelled)
     else:
-        after = automatic_scores(adapted, model, gate)
+        base = training_free_base(model, data.subset(split.train), cancelled)
+        before, after = automatic_scores(
+            (base, lambda entry: predicted_labels(adapted, model, entry, data.values)), gate, cancelled
+        )
     evidence = judge(before, after, data.segments, PROMPT_TASK if mode == "prompts" else AUTOMATIC_TASK)
     record = make_record(data, split, settings, training, evidence)
     if adapter_folder is not None:

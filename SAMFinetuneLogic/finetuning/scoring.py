@@ -1,5 +1,6 @@
 """Scores on held-out slices, measured through the product's own prediction, second looks included."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,15 +73,33 @@ def click_scores(
     return scores
 
 
-def automatic_scores(adapted: Adapted, model: LoadedModel, data: LabelledSet) -> list[SliceScore]:
-    """Automatic mode: each class on each slice where it is, or where it was drawn by mistake (Dice 0)."""
-    scores = []
+Labelling = Callable[[LabelledSlice], np.ndarray]
+"""Gives a slice's labels (rows, cols) without prompts."""
+
+
+def automatic_scores(
+    answerers: Sequence[Labelling], data: LabelledSet, cancelled: CancelCheck | None = None
+) -> list[list[SliceScore]]:
+    """Automatic mode: each class on each slice where it is, or where one of those that are compared drew it.
+
+    Drawn where it is not counts as Dice 0; not drawn there, while another did, as 1.
+
+    Returns:
+        A list for each of ``answerers``, all of the same classes on the same slices.
+
+    Raises:
+        Cancelled: on request.
+    """
+    scores: list[list[SliceScore]] = [[] for _ in answerers]
     for number, entry in enumerate(data.slices):
-        found = predicted_labels(adapted, model, entry, data.values)
+        raise_if_cancelled(cancelled)
+        found = [labels(entry) for labels in answerers]
         for value in data.values:
-            mask, answer = entry.labels == value, found == value
-            if mask.any() or answer.any():
-                scores.append(SliceScore(number, value, dice(mask, answer), hd95(mask, answer, entry.spacing)))
+            mask, answers = entry.labels == value, [each == value for each in found]
+            if not mask.any() and not any(answer.any() for answer in answers):
+                continue
+            for result, answer in zip(scores, answers, strict=True):
+                result.append(SliceScore(number, value, dice(mask, answer), hd95(mask, answer, entry.spacing)))
     return scores
 
 

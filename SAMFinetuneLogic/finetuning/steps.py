@@ -9,6 +9,7 @@ import torch
 from SAMFinetuneLogic.errors import ModelError
 from SAMFinetuneLogic.finetuning.adapt import Adapted
 from SAMFinetuneLogic.finetuning.batches import Batch
+from SAMFinetuneLogic.finetuning.checkpointing import checkpointed
 from SAMFinetuneLogic.finetuning.episodes import CLICK, answer, corrected, corrections, first_prompts
 from SAMFinetuneLogic.finetuning.losses import automatic_loss, overlaps, prompt_loss, shown
 from SAMFinetuneLogic.finetuning.prefix_cache import PrefixCache
@@ -29,13 +30,15 @@ class Stepper:
 
     Attributes:
         accumulate: in how many parts a batch goes through the network; doubled when memory runs out.
+        checkpointing: whether the encoder's blocks are computed anew on the way back; switched on when memory does not
+            suffice for one slice.
         notices: sentences for the user, emptied by who reads them.
     """
 
     def __init__(self, adapted: Adapted, model: LoadedModel, settings: LoopSettings) -> None:
         self.adapted, self.model, self.settings = adapted, model, settings
         self.device = model.device
-        self.accumulate = settings.accumulate
+        self.accumulate, self.checkpointing = settings.accumulate, settings.checkpointing
         self.notices: list[str] = []
         self.cache = PrefixCache()
         groups = [dict(group) for group in adapted.parameter_groups()]
@@ -46,7 +49,7 @@ class Stepper:
         self._dtype = DTYPES[precision]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         frozen = adapted.first_trained_block()
-        self._keeps_prefix = frozen is None or frozen > 0
+        self._trains_encoder, self._keeps_prefix = frozen is not None, frozen is None or frozen > 0
 
     @property
     def keeps_prefix(self) -> bool:
@@ -69,7 +72,8 @@ class Stepper:
         torch.manual_seed(self.settings.seed * 1_000_003 + number)
         while True:
             try:
-                return self._try(batch, number)
+                with checkpointed(self.adapted.network.image_encoder, self.checkpointing):
+                    return self._try(batch, number)
             except RuntimeError as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -77,15 +81,20 @@ class Stepper:
             self.optimiser.zero_grad(set_to_none=True)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-            if self.accumulate >= len(batch):
-                raise ModelError(
-                    "There is not enough memory to train on a single slice: switch on checkpointing, close other "
-                    "programs, train the decoder alone, or choose a smaller model."
-                )
-            self.accumulate = min(len(batch), 2 * self.accumulate)
-            self.notices.append(
-                f"Memory ran out: the batch of {len(batch)} slices now goes through in {self.accumulate} parts."
-            )
+            self.notices.append(self._use_less_memory(len(batch)))
+
+    def _use_less_memory(self, size: int) -> str:
+        """Smaller parts of a batch of ``size`` slices, then checkpointing; the sentence that says so."""
+        if self.accumulate < size:
+            self.accumulate = min(size, 2 * self.accumulate)
+            return f"Memory ran out: the batch of {size} slices now goes through in {self.accumulate} parts."
+        if self._trains_encoder and not self.checkpointing:
+            self.checkpointing = True
+            return "Memory ran out on a single slice: checkpointing is on from here, which takes more time."
+        raise ModelError(
+            "There is not enough memory to train on a single slice: close other programs, train the decoder alone, or "
+            "choose a smaller model."
+        )
 
     def _try(self, batch: Batch, number: int) -> dict[str, float]:
         self.adapted.train_mode()

@@ -28,6 +28,7 @@ class TrainingState:
         best_dice, best_step: of those.
         stale: validations without gain since.
         accumulate: parts of a step's batch; grows when memory runs out.
+        checkpointing: whether it is on; it goes on when memory runs out.
         history: one record for each epoch.
         seconds: of training so far.
     """
@@ -42,6 +43,7 @@ class TrainingState:
     best_step: int = 0
     stale: int = 0
     accumulate: int = 1
+    checkpointing: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
     finished: bool = False

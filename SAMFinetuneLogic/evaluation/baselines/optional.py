@@ -1,5 +1,6 @@
 """Libraries that only the baselines need."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -25,6 +26,19 @@ def optional_module(name: str) -> Any:
     """
     with explained(name):
         return import_module(name)
+
+
+@contextmanager
+def kept_out(name: str) -> Iterator[None]:
+    """Within the block, a library that is not imported yet cannot be: another would take it along at will."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 @contextmanager

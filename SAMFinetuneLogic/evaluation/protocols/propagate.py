@@ -132,6 +132,11 @@ def _own(task: SliceTask, given: bool, model: ModelSegmenter | None, method: "Me
     return result.labels.mask(1), result
 
 
+def fill_with_model(task: SliceTask, model: ModelSegmenter) -> np.ndarray:
+    """Boolean (k, j, i): the product's propagation from the annotated slices, with first and last slice given."""
+    return _own(task, True, model)[0]
+
+
 def _model(segmenter: Segmenter) -> ModelSegmenter:
     if not isinstance(segmenter, ModelSegmenter):
         raise InputError("This protocol follows structures with a model's network; give a loaded model.")

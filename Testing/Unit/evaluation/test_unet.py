@@ -1,6 +1,9 @@
 """The U-Net comparator: it learns what it is shown, and gives the data set's values on the slice's own pixels."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.labels import Segment
 from SAMFinetuneLogic.metrics import dice
 
-pytest.importorskip("monai.networks.nets")
+pytestmark = pytest.mark.skipif(find_spec("monai") is None, reason="MONAI is not installed")
 
 SMALL = UNetSettings(size=32, channels=(8, 16, 32), residual_units=1, steps=60, batch=4, learning_rate=5e-3)
 
@@ -49,7 +52,7 @@ def test_it_learns_a_disc_on_a_slice_that_it_has_not_seen(a_trained_unet):
 
 
 def test_its_parameters_are_those_of_monai(a_trained_unet):
-    from monai.networks.nets import UNet
+    from monai.networks.nets import UNet  # the fixture has imported it, without ITK
 
     stock = UNet(spatial_dims=2, in_channels=3, out_channels=2, channels=(8, 16, 32), strides=(2, 2), num_res_units=1)
     assert a_trained_unet.parameters == sum(p.numel() for p in stock.parameters())
@@ -92,3 +95,16 @@ def test_what_cannot_be_trained():
         replace(SMALL, size=30)
     with pytest.raises(Cancelled):
         train_unet(data, (0, 1), SMALL, cancelled=lambda: True)
+
+
+def test_itk_stays_out():
+    """Beside SimpleITK and VTK in one process it aborts the interpreter at its end."""
+    code = (
+        "import sys\n"
+        "from SAMFinetuneLogic.evaluation.baselines.optional import kept_out, optional_module\n"
+        "with kept_out('itk'):\n"
+        "    optional_module('monai.networks.nets')\n"
+        "print('itk' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr

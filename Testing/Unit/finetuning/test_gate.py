@@ -46,8 +46,3 @@ def test_nothing_found_has_no_distance():
     evidence = judge([SliceScore(0, 1, 0.0, float("inf"))] * 2, scores(1, 0.9, 0.9), (LIVER,), "one click")
     assert evidence.classes[0].base_hd95 is None
     assert " - " in evidence.table()
-
-
-def test_a_base_that_cannot_do_the_task_counts_as_nothing():
-    evidence = judge(None, scores(1, 0.5, 0.6), (LIVER,), "no prompts")
-    assert evidence.accepted and evidence.classes[0].base_dice is None

@@ -137,6 +137,64 @@ def test_out_of_memory_halves_the_batch_and_says_so():
         train(adapted, model, data, PARTS, SHORT)
 
 
+class Budget:
+    """Fails like a device's allocator as soon as the encoder keeps more bytes for the way back than it may."""
+
+    def __init__(self, adapted, limit):
+        self.limit, self.most, self._encode = limit, 0, adapted.encode_rest
+        adapted.encode_rest = self
+
+    def __call__(self, hidden):
+        kept = {}
+
+        def keep(tensor):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            self.most = max(self.most, sum(kept.values()))
+            if sum(kept.values()) > self.limit:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            return self._encode(hidden)
+
+
+def needed(settings):
+    """Bytes that the encoder keeps at most, and the weights after training."""
+    model = loaded(small_stock_sam())
+    adapted = adapted_to(model)
+    budget = Budget(adapted, float("inf"))
+    train(adapted, model, labelled_set(), PARTS, settings)
+    return budget.most, weights(adapted)
+
+
+def test_without_memory_for_one_slice_checkpointing_goes_on_before_it_gives_up(tmp_path):
+    one = LoopSettings(**{**vars(SHORT), "batch": 1})
+    plain, expected = needed(one)
+    saving, _ = needed(LoopSettings(**{**vars(one), "checkpointing": True}))
+    assert saving < plain / 2
+    model, data = loaded(small_stock_sam()), labelled_set()
+    adapted = adapted_to(model)
+    Budget(adapted, (plain + saving) / 2)
+
+    stopped = []
+    with pytest.raises(Cancelled):
+        train(adapted, model, data, PARTS, one, tmp_path, stopped.append, lambda: len(stopped) > 4)
+    resumed = adapted_to(model)
+    budget = Budget(resumed, (plain + saving) / 2)
+    record = train(resumed, model, data, PARTS, one, tmp_path)
+
+    notices = [event["text"] for event in stopped if event["event"] == "notice"]
+    assert notices == ["Memory ran out on a single slice: checkpointing is on from here, which takes more time."]
+    assert record.resumed_at == 2 and record.notices == (), "what was learned about memory is kept"
+    assert budget.most <= (plain + saving) / 2
+    assert all(torch.allclose(expected[name], tensor, atol=1e-5) for name, tensor in weights(resumed).items())
+
+    hopeless = adapted_to(model)
+    Budget(hopeless, 0)
+    with pytest.raises(ModelError, match="not enough memory to train on a single slice"):
+        train(hopeless, model, data, PARTS, one)
+
+
 def test_early_stopping_keeps_the_best_weights():
     model, data = compact(), labelled_set(range(1, 15))
     parts = split(data)

@@ -7,19 +7,23 @@ import sys
 import numpy as np
 import pytest
 import torch
-from labelled_data import LIVER, labelled_set, labelled_volume
+from labelled_data import LIVER, WINDOW, labelled_set, labelled_volume
 
 from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.fewshot.labelling import new_collection
+from SAMFinetuneLogic.fewshot.planes import Plane
+from SAMFinetuneLogic.fewshot.training_free import TrainingFreeModel
 from SAMFinetuneLogic.finetuning.adapt import adapt
 from SAMFinetuneLogic.finetuning.gate import judge
 from SAMFinetuneLogic.finetuning.predicting import load_adapted_model, open_adapter, predict_volume
 from SAMFinetuneLogic.finetuning.run import finetune
 from SAMFinetuneLogic.finetuning.schedule import LoopSettings
-from SAMFinetuneLogic.finetuning.scoring import click_scores
+from SAMFinetuneLogic.finetuning.scoring import automatic_scores, click_scores
 from SAMFinetuneLogic.finetuning.splitting import Split
 from SAMFinetuneLogic.finetuning.strategy import Strategy
 from SAMFinetuneLogic.metrics import dice
 from SAMFinetuneLogic.models.loading import load_model
+from SAMFinetuneLogic.prompting.predictor import SlicePredictor
 
 PARTS = Split((0, 2, 4), (), (1, 3))
 
@@ -89,18 +93,44 @@ def test_importable_before_any_model_was_loaded():
     assert done.returncode == 0, done.stderr
 
 
+def test_without_prompts_both_are_scored_on_the_same_slices():
+    data = labelled_set((2, 5))  # label 2 is on the second slice alone
+
+    def truth(entry):
+        return entry.labels
+
+    def everywhere_spleen(entry):
+        return np.full_like(entry.labels, 2)
+
+    right, wrong = automatic_scores((truth, everywhere_spleen), data)
+
+    assert (
+        [(s.slice, s.value) for s in right] == [(s.slice, s.value) for s in wrong] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    )
+    assert [s.dice for s in right] == [1, 1, 1, 1]
+    assert [s.dice for s in wrong[:3]] == [0, 0, 0] and 0 < wrong[3].dice < 0.2
+    assert wrong[0].hd95 == float("inf")
+    assert [len(scores) for scores in automatic_scores((truth, truth), data)] == [3, 3]
+
+
 def test_automatic_mode_learns_the_classes(the_model, tmp_path):
     settings = LoopSettings(steps=20, epoch_steps=10, batch=2, warmup=2, precision="fp32", views=4)
-    finetune(
-        the_model,
-        labelled_set(turned=True),
-        PARTS,
-        Strategy.of("lora", "decoder"),
-        settings,
-        "automatic",
-        tmp_path / "adapter",
+    data = labelled_set(turned=True)
+    result = finetune(
+        the_model, data, PARTS, Strategy.of("lora", "decoder"), settings, "automatic", tmp_path / "adapter"
     )
+    assert result.evidence.slices == 2 and "few-shot without training" in result.evidence.task
+    # The base's figures are those of the few-shot tool on the same slices, taken on its own way from the volume.
     volume, labels = labelled_volume()
+    collection = new_collection(volume, labels, [2, 8, 13], the_model, "k", WINDOW)
+    rival, predictor = TrainingFreeModel.of(collection, the_model), SlicePredictor(the_model)
+    plane = Plane.of(volume, "k", WINDOW)
+    found = {k: rival.predict(predictor.embed(plane.image(k))).labels for k in (5, 11)}
+    liver = result.evidence.classes[0]
+    expected = np.mean([dice(found[k] == 1, plane.turn(labels.mask(1)[k])) for k in (5, 11)])
+    assert liver.slices == 2 and liver.base_dice == pytest.approx(expected, abs=0.02)
+    assert liver.base_dice > 0.3
+
     adapted, info, model = open_adapter(tmp_path / "adapter", "samfinetune_default", "cpu")
     found = predict_volume(adapted, info, model, volume)
     assert found.axis == "k" and np.array_equal(found.labels.ijk_to_ras, volume.ijk_to_ras)
