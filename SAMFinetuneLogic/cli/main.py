@@ -30,6 +30,7 @@ COMMANDS = {
     "selfsupervise": ("SAMFinetuneLogic.cli.selfsupervise", "go on training an image encoder on unlabelled images"),
     "jobs": ("SAMFinetuneLogic.cli.jobs", "list, follow, stop and resume background jobs"),
     "pretrain": ("SAMFinetuneLogic.synthetic.command", "train the default model on synthetic images"),
+    "study": ("SAMFinetuneLogic.cli.study", "compare strategies of fine-tuning on several data sets"),
     "evaluate": ("SAMFinetuneLogic.evaluation.command", "measure a model on labelled images"),
 }
 

@@ -14,6 +14,7 @@ NAME = PACKAGE.name
 # From the top down. A folder imports from its own row only itself, and freely from the rows below.
 LAYERS = (
     ("cli", "mrml"),
+    ("study",),
     ("evaluation",),
     ("jobs",),
     ("finetuning",),
