@@ -49,6 +49,11 @@ class Work:
         """Whether the volume has changed or moved since it was read."""
         return geometry_key(self.volume_node) != self.key
 
+    @property
+    def in_scene(self) -> bool:
+        """Whether both nodes are still part of a scene."""
+        return self.volume_node.GetScene() is not None and self.segmentation_node.GetScene() is not None
+
     def clear_session(self) -> None:
         """Forget all prompts and their undo."""
         self.session = InteractiveSession(self.volume)

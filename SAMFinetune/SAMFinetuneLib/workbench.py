@@ -15,8 +15,11 @@ import qt
 import slicer
 from slicer.util import VTKObservationMixin
 
+from SAMFinetuneLib.applying import Applying
+from SAMFinetuneLib.collection import Collection
 from SAMFinetuneLib.inference import Inference
 from SAMFinetuneLib.learning import Learning
+from SAMFinetuneLib.long_work import LongWork
 from SAMFinetuneLib.parameter_node import ModuleState
 from SAMFinetuneLib.preferences import Preferences
 from SAMFinetuneLib.prompter import Prompter
@@ -31,7 +34,7 @@ from SAMFinetuneLogic.jobs.folder import JobFolder
 from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID
 from SAMFinetuneLogic.models.store import ModelStore
 from SAMFinetuneLogic.mrml.hand_edits import HandEdits
-from SAMFinetuneLogic.mrml.segments import add_segment, add_segmentation, segment_ids
+from SAMFinetuneLogic.mrml.segments import add_segment, add_segmentation, segment_ids, segmentation_of
 from SAMFinetuneLogic.mrml.session_record import FileReference, SavedWork, load_work, save_work
 from SAMFinetuneLogic.mrml.slice_views import show_slice, slice_in_view
 from SAMFinetuneLogic.mrml.volumes import read_volume
@@ -41,6 +44,7 @@ from SAMFinetuneLogic.worker.requests import ModelChoice
 
 _log = logging.getLogger(__name__)
 
+_SAVE_DELAY_MS = 1000
 _HAND_EDIT_DELAY_MS = 150
 
 
@@ -70,6 +74,10 @@ class Workbench(VTKObservationMixin):
         self.review = Review(self.go_to)
         self.propagation = Propagation(self.inference, self.prompter, self.review)
         self.learning = Learning(self.inference, self.prompter, self.preferences, self._model, self.reload_model)
+        self.collection = Collection(self.inference, self.prompter, LongWork())
+        self.applying = Applying(
+            self.inference, self.prompter, self.collection, lambda: self.work, lambda: self.save_editor_state
+        )
         self.editor_node: Any = None
         self.save_editor_state: Callable[[], None] | None = None
         self.undo_editor: Callable[[], None] | None = None
@@ -81,6 +89,15 @@ class Workbench(VTKObservationMixin):
         self._look_timer.setSingleShot(True)
         self._look_timer.setInterval(_HAND_EDIT_DELAY_MS)
         self._look_timer.connect("timeout()", self.collect_hand_edits)
+        # Slicer announces a save of the scene only on some of its ways (not for a bundle): the scene is kept up to
+        # date while the user works.
+        self._save_pending = False
+        self._save_timer = qt.QTimer()
+        self._save_timer.setSingleShot(True)
+        self._save_timer.setInterval(_SAVE_DELAY_MS)
+        self._save_timer.connect("timeout()", self.save)
+        for part in (self, self.prompter, self.review, self.learning, self.collection.long):
+            part.changed.connect(self._save_soon)
         self.views.slice_changed.connect(lambda _: self.follow_view())
 
     # Input
@@ -225,7 +242,8 @@ class Workbench(VTKObservationMixin):
             self.changed.emit()
 
     def save(self) -> None:
-        """Put the session into the scene. Called before each save, so that it is part of the ``.mrb``."""
+        """Put the session into the scene, so that it is part of the ``.mrb``; called soon after each change."""
+        self._save_pending = False
         if self.work is None or self.state is None:
             return
         self.collect_hand_edits()
@@ -237,12 +255,20 @@ class Workbench(VTKObservationMixin):
             adapters=() if self.learning.adapter is None else (FileReference.to(self.learning.adapter),),
             active_adapter=None if self.learning.adapter is None else 0,
             jobs=() if self.learning.job is None else (FileReference.to(self.learning.job.path),),
-            settings={"review": self.review.to_dict(), "slice": self.prompter.slice.index},
+            collection=self.collection.reference(),
+            settings=self.collection.settings(self.work.volume_node)
+            | {"review": self.review.to_dict(), "slice": self.prompter.slice.index},
         )
         save_work(self.work.volume_node, self.work.segmentation_node, record)
 
+    def _save_soon(self, *_: Any) -> None:
+        if not self._save_pending:
+            self._save_pending = True
+            self._save_timer.start()
+
     def close_scene(self) -> None:
         """Let go of everything of the scene; the model stays loaded."""
+        self.applying.forget()
         self._close_work()
         self.state = None
         self.changed.emit()
@@ -252,6 +278,7 @@ class Workbench(VTKObservationMixin):
         self.views.detach()
         self._close_work()
         self.removeObservers()
+        self.applying.forget()
         self.learning.close()
         self.inference.close()
 
@@ -263,6 +290,8 @@ class Workbench(VTKObservationMixin):
         if volume_node is None:
             self._close_work()
             return
+        if state.segmentation is None:
+            state.segmentation = segmentation_of(volume_node)
         if state.segmentation is None:
             name = f"{volume_node.GetName()} segmentation"
             state.segmentation = add_segmentation(slicer.mrmlScene, volume_node, read_volume(volume_node).volume, name)
@@ -279,6 +308,8 @@ class Workbench(VTKObservationMixin):
 
     def _open(self, volume_node: Any, segmentation_node: Any, window: str) -> None:
         kept = self._kept_session(volume_node, segmentation_node)
+        if kept is None and self._save_pending and self.work is not None and self.work.in_scene:
+            self.save()
         self._close_work()
         if self.editor_node is not None:
             self.editor_node.SetAndObserveSegmentationNode(segmentation_node)
@@ -310,6 +341,7 @@ class Workbench(VTKObservationMixin):
             if record is not None and record.session is not None:
                 work.session = InteractiveSession.from_dict(record.session, work.volume)
             if record is not None:
+                self.collection.restore(record, work.volume_node)
                 self.review.restore(work, record.settings.get("review", {}))
                 if kept is None and "slice" in record.settings:
                     slice_index = SliceIndex(record.axis, int(record.settings["slice"]))
@@ -327,6 +359,8 @@ class Workbench(VTKObservationMixin):
         self.review.clear()
         self.removeObservers()
         self._look_timer.stop()
+        self._save_timer.stop()
+        self._save_pending = False
         self._hand_edits = None
         work, self.work, self._opened = self.work, None, ()
         self.prompter.set_work(None)

@@ -207,6 +207,17 @@ def describe(segmentation_node: Any, segment_id: str, value: int) -> Segment:
     return Segment(value, segment.GetName() or segment_id, (red, green, blue))
 
 
+def segmentation_of(volume_node: Any) -> Any | None:
+    """The segmentation that was made for a volume, the last one of several; None if there is none."""
+    scene = volume_node.GetScene()
+    found = None
+    for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
+        node = scene.GetNthNodeByClass(number, "vtkMRMLSegmentationNode")
+        if node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole()) is volume_node:
+            found = node
+    return found
+
+
 def add_segmentation(scene: Any, volume_node: Any, volume: Volume, name: str = "Segmentation") -> Any:
     """A new segmentation node on the grid of a volume, ready to be edited and shown.
 

@@ -38,7 +38,18 @@ def load_scene(folder):
     assert scene.Connect()
 
 
-def test_the_session_comes_back_with_the_scene(oblique_blocks, tmp_path):
+def save_bundle(folder):
+    """As Slicer's "Save as MRB", which announces nothing."""
+    run_for(1.2)
+    assert slicer.mrmlScene.WriteToMRB(str(folder / "scene.mrb"))
+
+
+def load_bundle(folder):
+    assert slicer.mrmlScene.ReadFromMRB(str(folder / "scene.mrb"), True)
+
+
+@pytest.mark.parametrize(("save", "load"), [(save_scene, load_scene), (save_bundle, load_bundle)])
+def test_the_session_comes_back_with_the_scene(oblique_blocks, tmp_path, save, load):
     bench = oblique_blocks.bench
     first = bench.prompter.segment
     bench.prompter.add_point(ras_of(oblique_blocks, 5, 20, 25))
@@ -49,10 +60,10 @@ def test_the_session_comes_back_with_the_scene(oblique_blocks, tmp_path):
     bench.prompter.add_point(ras_of(oblique_blocks, 7, 28, 38), positive=False)
     settle(oblique_blocks)
     mask = bench.prompter.candidates.mask.copy()
-    save_scene(tmp_path)
+    save(tmp_path)
     slicer.mrmlScene.Clear(0)
     assert bench.work is None
-    load_scene(tmp_path)
+    load(tmp_path)
     run_for(0.05)
     assert bench.work is not None and bench.prompter.segment == first
     assert [p.prompt.positive for p in bench.prompter.prompts()] == [True, False]
@@ -162,6 +173,20 @@ def test_a_moved_volume_keeps_its_prompts_in_the_world(blocks):
     np.testing.assert_allclose(bench.work.volume.ijk_to_ras[0, 3], blocks.affine[0, 3] + 3.0)
     settle(blocks)
     assert bench.prompter.candidates is not None
+
+
+def test_prompts_wait_while_another_volume_is_looked_at(blocks):
+    bench, selector = blocks.bench, blocks.panel.input.ui.volumeSelector
+    bench.prompter.add_point(ras_of(blocks, 5, 20, 25))
+    settle(blocks)
+    selector.setCurrentNode(add_volume(two_blocks(), oblique_affine(), "other"))  # at once, before any timer
+    assert not bench.prompter.prompts()
+    selector.setCurrentNode(blocks.node)
+    bench.go_to(SliceIndex("k", 5))
+    settle(blocks)
+    assert [p.prompt.positive for p in bench.prompter.prompts()] == [True]
+    assert bench.prompter.candidates.mask.any()
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 2  # one for each volume
 
 
 def test_hand_edits_count_as_annotated(blocks):

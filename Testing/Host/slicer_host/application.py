@@ -215,6 +215,13 @@ def start() -> Application:
         logic.SetModuleLogic(name, module_logic)
         setattr(slicer.modules, name.lower(), _Loaded(module_logic))
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(slicer.mrmlScene)
+    # Scene bundles are unpacked in the cache's folder.
+    cache, data = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
+    cache.SetRemoteCacheDirectory(slicer.app.temporaryPath)
+    cache.SetMRMLScene(slicer.mrmlScene)
+    data.SetCacheManager(cache)
+    slicer.mrmlScene.SetCacheManager(cache)
+    slicer.mrmlScene.SetDataIOManager(data)
     _install_modules()
     slicer.app._layout = LayoutManager(slicer.app)
     return slicer.app
