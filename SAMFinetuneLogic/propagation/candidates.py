@@ -11,6 +11,7 @@ from SAMFinetuneLogic.propagation.annotations import Annotations
 from SAMFinetuneLogic.propagation.appearance import AppearanceCandidate
 from SAMFinetuneLogic.propagation.candidate import Candidate
 from SAMFinetuneLogic.propagation.extent import Extent
+from SAMFinetuneLogic.propagation.growing import GrowthCandidate
 from SAMFinetuneLogic.propagation.interpolation import InterpolationCandidate
 from SAMFinetuneLogic.propagation.options import Direction, PropagationOptions
 from SAMFinetuneLogic.propagation.reading import SliceReader
@@ -47,7 +48,7 @@ def make_candidates(
         candidates.append(outline)
     if options.method == "auto":
         corrected = AppearanceCandidate(source.volume, source.window, outline)
-        candidates.append(corrected)
+        candidates += [corrected, GrowthCandidate(source.volume, source.window, source.extents)]
         if reader is not None:
             candidates.append(RedrawCandidate(reader, corrected))
     if options.method in ("auto", "propagate") and reader is not None:

@@ -30,7 +30,8 @@ __all__ = ["BYTES_PER_VOXEL", "METHODS", "Method", "PropagationOptions", "propag
 
 BYTES_PER_VOXEL = 4
 """Memory that a run needs beyond the image, the labels, the model and the cache's own bound: the result (one or two
-bytes a voxel), and a byte for each direction in the region that a followed structure occupies."""
+bytes a voxel), and a byte for each direction in the region that a followed structure occupies. Besides, at most
+:data:`~SAMFinetuneLogic.propagation.growing.MAX_VOXELS` cells are grown, whatever the volume's size."""
 
 
 def propagate_volume(

@@ -1,0 +1,190 @@
+"""The structure grown from what is drawn, against its surroundings, along the paths on which the image changes least.
+
+Each voxel goes to whichever of two kinds of seed is nearer: the structure, or anything else, on the annotated slices.
+A path is as long as the gray values along it change. It follows what the image shows where the outline moves or changes
+between slices by more than interpolation can know; where there is no contrast it is ragged, and leaving annotated
+slices out tells so. The idea is that of GrowCut in its shortest-path form (Zhu et al., "An effective interactive
+medical image segmentation method using fast GrowCut", MICCAI workshop 2014); the sweeps are our own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import ClassVar
+
+import numpy as np
+from scipy import ndimage
+
+from SAMFinetuneLogic.imaging.axes import SliceIndex
+from SAMFinetuneLogic.imaging.volume import Volume
+from SAMFinetuneLogic.imaging.windows import Window
+from SAMFinetuneLogic.metrics import tight_box
+from SAMFinetuneLogic.propagation.annotations import Annotations
+from SAMFinetuneLogic.propagation.extent import Extent
+from SAMFinetuneLogic.propagation.levels import Bounds, Patch, nothing, signed_distance
+from SAMFinetuneLogic.propagation.reliability import ErrorCurve
+
+MARGIN = 1.0
+"""Of the drawn outlines' box on each side, in which the structure may be found,"""
+LEAST_MARGIN = 12
+"""but at least so many pixels."""
+MAX_SIDE = 128
+"""Cells of the region's longer side: a finer image is averaged."""
+MAX_VOXELS = 1_500_000
+"""Cells of the region over all slices; above, it is averaged more."""
+BYTES_PER_CELL = 64
+"""Memory while a segment is grown; four of them stay."""
+SMOOTHING = 0.7
+"""Standard deviation, in cells, over which the lead of one kind is averaged before it is cut at zero."""
+STEP_COST = 0.5
+"""Of a step between equal gray values, in gray values of 255: of two paths without contrast the shorter one counts."""
+_ROUNDS = 8
+_CHANGE = 0.5
+
+
+def path_lengths(gray: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """Length of the shortest path from each voxel to a seed, through the six neighbours of each.
+
+    Sweeps along the axes, forth and back, until little changes. A sweep is exact along its lines: the least of
+    ``d[j] + C[i] - C[j]`` over j up to i, where C sums the steps' costs, is a running minimum of ``d - C``.
+
+    Args:
+        gray: float32 (k, j, i).
+        seeds: boolean of the same shape.
+
+    Returns:
+        float32 of the same shape; infinite without seeds.
+    """
+    length = np.where(seeds, np.float32(0), np.float32(np.inf))
+    if not seeds.any():
+        return length
+    sums = []
+    for axis in range(gray.ndim):
+        steps = np.abs(np.diff(gray, axis=axis)) + np.float32(STEP_COST)
+        sums.append(np.concatenate([np.zeros_like(gray.take([0], axis)), np.cumsum(steps, axis=axis)], axis=axis))
+    for _ in range(_ROUNDS):
+        before = length
+        for axis, total in enumerate(sums):
+            length = np.minimum(length, total + np.minimum.accumulate(length - total, axis=axis))
+            back = np.flip(np.minimum.accumulate(np.flip(length + total, axis), axis=axis), axis)
+            length = np.minimum(length, back - total)
+        finite = np.isfinite(before)
+        if finite.all() and float((before - length).max()) < _CHANGE:
+            break
+    return length
+
+
+class GrowthCandidate:
+    """Grows each segment from its annotated slices.
+
+    Args:
+        volume, window: the image.
+        extents: of each segment by its value: the slices in which it may grow.
+    """
+
+    name: ClassVar[str] = "growth"
+    curve: ClassVar[ErrorCurve] = ErrorCurve(0.04, 0.17)
+
+    def __init__(self, volume: Volume, window: Window, extents: Mapping[int, Extent]) -> None:
+        self._volume = volume
+        self._window = window
+        self._extents = extents
+
+    def fit(self, annotations: Annotations) -> "GrownRegions":
+        return GrownRegions(annotations, self._volume, self._window, self._extents)
+
+
+@dataclass(frozen=True, eq=False)
+class _Grown:
+    """The lead (k, rows, cols) of the structure, from -1 to 1, in slices from ``first`` on, on cells in ``bounds``."""
+
+    first: int
+    bounds: Bounds
+    lead: np.ndarray
+
+
+class GrownRegions:
+    """The regions of a fit; each segment is grown when it is first asked for."""
+
+    def __init__(self, annotations: Annotations, volume: Volume, window: Window, extents: Mapping[int, Extent]) -> None:
+        self._annotations = annotations
+        self._volume = volume
+        self._window = window
+        self._extents = extents
+        self._grown: dict[int, _Grown] = {}
+
+    def predict(self, value: int, index: int) -> Patch | None:
+        if not self._annotations.present(value):
+            return None
+        if value not in self._grown:
+            self._grown[value] = self._grow(value)
+        grown = self._grown[value]
+        row0, col0, row1, col1 = grown.bounds
+        shape = (row1 - row0 + 1, col1 - col0 + 1)
+        if not 0 <= index - grown.first < len(grown.lead):
+            return nothing(self._annotations.shape)
+        mask = _enlarged(grown.lead[index - grown.first], shape) > 0
+        if not mask.any():
+            return nothing(self._annotations.shape)
+        return Patch.of(signed_distance(mask, self._annotations.spacing), self._annotations.shape, row0, col0)
+
+    def distance(self, value: int, index: int) -> float:
+        drawn = self._annotations.present(value)
+        return float(min((abs(index - other) for other in drawn), default=inf))
+
+    def _grow(self, value: int) -> _Grown:
+        annotations, extent = self._annotations, self._extents[value]
+        known = annotations.known(value)
+        first, last = min(extent.first, known[0]), max(extent.last, known[-1])
+        bounds = self._region(value)
+        row0, col0, row1, col1 = bounds
+        rows, cols = row1 - row0 + 1, col1 - col0 + 1
+        factor = max(rows / MAX_SIDE, cols / MAX_SIDE, np.sqrt(rows * cols * (last - first + 1) / MAX_VOXELS), 1.0)
+        cells = (max(1, round(rows / factor)), max(1, round(cols / factor)))
+        gray = np.stack([_reduced(self._pixels(index, bounds), cells) for index in range(first, last + 1)])
+        inside, outside = np.zeros(gray.shape, dtype=bool), np.zeros(gray.shape, dtype=bool)
+        for index in known:
+            drawn = annotations.masks[value][index][row0 : row1 + 1, col0 : col1 + 1]
+            share = _reduced(drawn.astype(np.float32), cells)
+            inside[index - first], outside[index - first] = share > 0.5, share <= 0.5
+        to_inside, to_outside = path_lengths(gray, inside), path_lengths(gray, outside)
+        with np.errstate(invalid="ignore"):
+            lead = (to_outside - to_inside) / (to_outside + to_inside)
+        lead = np.nan_to_num(lead, nan=1.0 if not outside.any() else -1.0)
+        smooth = ndimage.gaussian_filter(lead, (0, SMOOTHING, SMOOTHING), mode="nearest")
+        return _Grown(first, bounds, smooth.astype(np.float32))
+
+    def _pixels(self, index: int, bounds: Bounds) -> np.ndarray:
+        """float32 (rows, cols) gray values of a part of a slice, 0 to 255."""
+        row0, col0, row1, col1 = bounds
+        pixels = self._volume.slice_pixels(SliceIndex(self._annotations.axis, index))
+        shown = self._window.to_uint8(pixels[row0 : row1 + 1, col0 : col1 + 1]).astype(np.float32)
+        return shown.mean(axis=2) if shown.ndim == 3 else shown
+
+    def _region(self, value: int) -> Bounds:
+        boxes = np.array([tight_box(mask) for mask in self._annotations.masks[value].values() if mask.any()])
+        low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+        margin = np.maximum(LEAST_MARGIN, np.round(MARGIN * (high - low + 1))).astype(int)
+        low, high = np.maximum(low - margin, 0), np.minimum(high + margin, np.array(self._annotations.shape) - 1)
+        return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def _reduced(plane: np.ndarray, cells: tuple[int, int]) -> np.ndarray:
+    """A plane (rows, cols) averaged over as many cells; itself where there are as many pixels."""
+    if plane.shape == cells:
+        return plane
+    result = plane
+    for axis, count in enumerate(cells):
+        edges = np.round(np.linspace(0, result.shape[axis], count + 1)).astype(int)
+        sums = np.add.reduceat(result, edges[:-1], axis=axis)
+        widths = np.diff(edges).reshape([-1 if n == axis else 1 for n in range(2)])
+        result = sums / widths
+    return result.astype(np.float32)
+
+
+def _enlarged(cells: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Values of cells interpolated to (rows, cols) pixels."""
+    if cells.shape == shape:
+        return cells
+    places = [(np.arange(count) + 0.5) * have / count - 0.5 for count, have in zip(shape, cells.shape, strict=True)]
+    return ndimage.map_coordinates(cells, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest")

@@ -1,0 +1,91 @@
+"""Growing along the paths on which the image changes least."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from scipy.sparse.csgraph import dijkstra
+
+from SAMFinetuneLogic.imaging.labels import LabelMap
+from SAMFinetuneLogic.imaging.volume import Volume
+from SAMFinetuneLogic.imaging.windows import Window
+from SAMFinetuneLogic.metrics import dice
+from SAMFinetuneLogic.propagation import growing
+from SAMFinetuneLogic.propagation.annotations import Annotations
+from SAMFinetuneLogic.propagation.extent import extent_of
+from SAMFinetuneLogic.propagation.growing import STEP_COST, GrowthCandidate, path_lengths
+from SAMFinetuneLogic.propagation.interpolation import InterpolationCandidate
+
+WINDOW = Window(0, 255, "as_is")
+
+
+def shortest_paths(gray, seeds):
+    """The same by Dijkstra's algorithm on a graph of all neighbours."""
+    number = np.arange(gray.size).reshape(gray.shape)
+    starts, ends, costs = [], [], []
+    for axis in range(gray.ndim):
+        one = np.take(number, range(gray.shape[axis] - 1), axis).ravel()
+        other = np.take(number, range(1, gray.shape[axis]), axis).ravel()
+        starts.append(one)
+        ends.append(other)
+        costs.append(np.abs(np.diff(gray, axis=axis)).ravel() + STEP_COST)
+    graph = sparse.coo_matrix(
+        (np.concatenate(costs), (np.concatenate(starts), np.concatenate(ends))), shape=(gray.size, gray.size)
+    )
+    return dijkstra(graph.tocsr(), directed=False, indices=number[seeds], min_only=True).reshape(gray.shape)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_path_lengths_are_those_of_dijkstra(seed):
+    rng = np.random.default_rng(seed)
+    gray = rng.integers(0, 255, (5, 9, 11)).astype(np.float32)
+    seeds = np.zeros(gray.shape, dtype=bool)
+    seeds[2] = rng.random(gray.shape[1:]) < 0.1
+    np.testing.assert_allclose(path_lengths(gray, seeds), shortest_paths(gray, seeds), atol=1.0)
+
+
+def test_without_seeds_nothing_is_near():
+    assert np.isinf(path_lengths(np.zeros((2, 3, 3), dtype=np.float32), np.zeros((2, 3, 3), dtype=bool))).all()
+
+
+@pytest.fixture
+def a_moving_disc():
+    """A bright disc that moves by more than its radius over ten slices."""
+    k, j, i = np.indices((10, 64, 64))
+    truth = (j - 32) ** 2 + (i - 16 - 3 * k) ** 2 <= 9**2
+    gray = 90 + 70 * truth + np.random.default_rng(0).normal(0, 4, truth.shape)
+    return truth, Volume(gray.clip(0, 255).astype(np.uint8), np.eye(4))
+
+
+def fitted(volume, truth, drawn_on, value=1):
+    drawn = np.zeros(truth.shape, dtype=np.uint8)
+    drawn[list(drawn_on)] = value * truth[list(drawn_on)]
+    annotations = Annotations.of(volume, LabelMap(drawn, volume.ijk_to_ras), "k")
+    extents = {value: extent_of(annotations, value, 0, len(truth) - 1)}
+    outline = InterpolationCandidate(extents).fit(annotations)
+    return GrowthCandidate(volume, WINDOW, extents).fit(annotations), outline
+
+
+def test_it_follows_what_interpolation_cannot_know(a_moving_disc):
+    truth, volume = a_moving_disc
+    grown, outline = fitted(volume, truth, [4])
+    for index in (2, 6, 7):
+        assert dice(grown.predict(1, index).mask(), truth[index]) > 0.9
+    assert dice(outline.predict(1, 7).mask(), truth[7]) < 0.6
+    assert grown.distance(1, 7) == 3
+
+
+def test_a_fine_image_is_grown_on_coarser_cells(a_moving_disc, monkeypatch):
+    truth, volume = a_moving_disc
+    monkeypatch.setattr(growing, "MAX_SIDE", 24)
+    grown, _ = fitted(volume, truth, [4])
+    assert dice(grown.predict(1, 6).mask(), truth[6]) > 0.85
+
+
+def test_beyond_its_extent_there_is_nothing(a_moving_disc):
+    truth, volume = a_moving_disc
+    drawn = np.zeros(truth.shape, dtype=np.uint8)
+    drawn[4] = truth[4]
+    annotations = Annotations.of(volume, LabelMap(drawn, volume.ijk_to_ras), "k")
+    grown = GrowthCandidate(volume, WINDOW, {1: extent_of(annotations, 1, 3, 6)}).fit(annotations)
+    assert grown.predict(1, 8).area == 0 and grown.predict(1, 6).area > 0
+    assert grown.predict(1, 6).shape == (64, 64)
