@@ -20,6 +20,7 @@ from SAMFinetuneLib.prompter import Prompter
 from SAMFinetuneLib.python_process import python_command, python_environment
 from SAMFinetuneLib.signal import Signal
 from SAMFinetuneLogic.errors import InputError, OutputError
+from SAMFinetuneLogic.finetuning.strategy import Mode
 from SAMFinetuneLogic.jobs.folder import LIVE, JobFolder, Status
 from SAMFinetuneLogic.mrml.annotated import annotated_slices
 from SAMFinetuneLogic.mrml.segments import segment_ids
@@ -103,11 +104,12 @@ class Learning:
         ]
         return tuple(sorted(set.intersection(*found))) if found else ()
 
-    def start(self, strategy: str = RECOMMENDED) -> JobFolder:
+    def start(self, strategy: str = RECOMMENDED, mode: Mode = "prompts") -> JobFolder:
         """Freeze the annotated slices into a job folder and start the job; returns at once.
 
         Args:
             strategy: such as "lora-encoder-decoder" or "adapter-decoder".
+            mode: "prompts" makes clicks and boxes better answered; "automatic" segments whole volumes without any.
 
         Raises:
             InputError: a job runs, too few slices are annotated, or the model is not loaded.
@@ -127,14 +129,15 @@ class Learning:
         labels = training_labels(work.segmentation_node, work.volume, axis)
         if len(labels.indices) < MIN_SLICES:
             raise InputError(f"Annotate at least {MIN_SLICES} slices first: some are held out to judge the result.")
-        data = labelled_slices(work.volume, labels.labels, work.window, axis, labels.indices)
+        automatic = mode == "automatic"
+        data = labelled_slices(work.volume, labels.labels, work.window, axis, labels.indices, turned=automatic)
         data = replace(data, images=("image 1",))  # the volume's name may be the patient's
         chosen = parse_strategy(strategy)
         request = FinetuneRequest(
             model=self._model(),
             model_sha256=self._inference.info.sha256,
             strategy=chosen,
-            mode="prompts",
+            mode=mode,
             settings=settings_for(chosen.preset, len(data.slices)),
             device=self._preferences.device,
         )
@@ -178,14 +181,15 @@ class Learning:
         if running is not None and self.job is None:
             self.watch(running)
 
-    def finished(self) -> list[JobFolder]:
-        """The jobs on this computer that made an adapter of the chosen model, the newest first."""
+    def finished(self, mode: Mode = "prompts") -> list[JobFolder]:
+        """The jobs on this computer that made an adapter of this mode for the chosen model, the newest first."""
         from SAMFinetuneLogic.jobs.registry import known_jobs
 
         found = []
         for job in known_jobs():
             try:
-                fits = job.read_description().model == self._model()
+                description = job.read_description()
+                fits = description.model == self._model() and description.work.get("mode") == mode
             except InputError:
                 continue
             if fits and job.adapter.is_dir() and job.read_status().state == "done":
@@ -193,10 +197,16 @@ class Learning:
         return found
 
     def use(self, job: JobFolder | None) -> None:
-        """Answer prompts with a job's adapter, or with the base model. Any earlier choice can be taken up again."""
+        """Answer prompts with a job's adapter, or with the base model. Any earlier choice can be taken up again.
+
+        Raises:
+            InputError: the job has made no adapter, or one that takes no prompts.
+        """
         adapter = None if job is None else job.adapter
         if adapter is not None and not adapter.is_dir():
             raise InputError("This job has made no adapter: wait for its end, or choose another one.")
+        if job is not None and job.read_description().work.get("mode") == "automatic":
+            raise InputError("This adapter takes no prompts: choose it under Apply to segment whole volumes.")
         if adapter != self.adapter:
             self.adapter = adapter
             self._apply_adapter()
@@ -252,3 +262,9 @@ class Learning:
             code, self._launcher = self._launcher.returncode, None
             if code and self.job is not None:
                 self.failed.emit(OutputError(f"The job in {self.job.path} did not start; its log.txt may say why."))
+
+
+def job_title(job: JobFolder) -> str:
+    """A job's name with the gate's verdict, for lists."""
+    verdict = job.read_status().verdict
+    return f"{job.name} ({verdict})" if verdict else job.name

@@ -11,6 +11,7 @@ from slicer.util import VTKObservationMixin
 from SAMFinetuneLib.dependencies import Dependencies
 from SAMFinetuneLib.log_memory import LogMemory
 from SAMFinetuneLib.message_bar import MessageBar
+from SAMFinetuneLib.panels.collection_panel import CollectionPanel
 from SAMFinetuneLib.panels.export_panel import ExportPanel
 from SAMFinetuneLib.panels.input_panel import InputPanel
 from SAMFinetuneLib.panels.learn_panel import LearnPanel
@@ -54,6 +55,7 @@ class ModulePanel(VTKObservationMixin):
         self.input = InputPanel(bench, self.ui.inputSection.layout(), resources, self.log)
         self.prompt = PromptPanel(bench, self.ui.promptSection.layout(), resources, self.toolbelt)
         self.propagate = PropagatePanel(bench, self.ui.propagateSection.layout(), resources)
+        self.collection = CollectionPanel(bench, self.ui.learnSection.layout(), resources)
         self.learn = LearnPanel(bench, self.ui.learnSection.layout(), resources)
         self.review = ReviewPanel(bench, self.ui.reviewSection.layout(), resources)
         self.export = ExportPanel(bench, self.ui.exportSection.layout(), resources)
@@ -95,6 +97,7 @@ class ModulePanel(VTKObservationMixin):
         self.removeObservers()
         self._observe_state(None)
         self.input.close()
+        self.collection.close()
         self.markers.close()
         self.bench.close()
         self.log.close()
@@ -103,6 +106,7 @@ class ModulePanel(VTKObservationMixin):
         """Follow a scene."""
         self.input.set_scene(scene)
         self.prompt.set_scene(scene)
+        self.collection.set_scene(scene)
         self.addObserver(scene, scene.StartCloseEvent, self._on_start_close)
         self.addObserver(scene, scene.EndCloseEvent, self._on_end_close)
         self.addObserver(scene, scene.EndImportEvent, self._on_imported)

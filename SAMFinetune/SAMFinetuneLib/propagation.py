@@ -1,5 +1,7 @@
-"""Fills in the selected segment from its annotated slices: what stands behind the Propagate section. No Qt."""
+"""Fills in segments from their annotated slices: what stands behind the Propagate section. No Qt."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +12,8 @@ from SAMFinetuneLib.review import Review
 from SAMFinetuneLib.signal import Signal
 from SAMFinetuneLib.work import Work
 from SAMFinetuneLogic.errors import InputError
-from SAMFinetuneLogic.imaging.axes import array_axis
+from SAMFinetuneLogic.imaging.axes import Axis, array_axis
+from SAMFinetuneLogic.imaging.labels import LabelMap
 from SAMFinetuneLogic.mrml.annotated import annotated_slices
 from SAMFinetuneLogic.mrml.segments import segment_ids, segmentation_labels
 from SAMFinetuneLogic.propagation.options import PropagationOptions
@@ -32,6 +35,7 @@ class Propagation:
     Example:
         >>> propagation = slicer.util.getModuleWidget("SAMFinetune").logic.workbench.propagation
         >>> propagation.start(PropagationOptions(method="interpolate"))
+        >>> propagation.start(all_segments=True)
     """
 
     def __init__(self, inference: Inference, prompter: Prompter, review: Review) -> None:
@@ -53,12 +57,21 @@ class Propagation:
         work, segment = self._prompter.work, self._prompter.segment
         return annotated_slices(work.segmentation_node, segment, work.volume, self._prompter.slice.axis)
 
-    def start(self, options: PropagationOptions | None = None) -> None:
-        """Fill in the selected segment; returns at once.
+    def annotated_segments(self) -> dict[str, tuple[int, ...]]:
+        """The annotated slices of each segment that has some, along the axis of the slice shown."""
+        work, axis = self._prompter.work, self._prompter.slice.axis
+        node = work.segmentation_node
+        found = {segment: annotated_slices(node, segment, work.volume, axis) for segment in segment_ids(node)}
+        return {segment: slices for segment, slices in found.items() if slices}
+
+    def start(self, options: PropagationOptions | None = None, all_segments: bool = False) -> None:
+        """Fill in the selected segment, or all that have annotated slices; returns at once.
 
         Args:
-            options: axis, slices and values are set here: the selected segment, its annotated slices, and the axis of
-                the slice shown.
+            options: axis, slices and values are set here: the segments, their annotated slices, and the axis of the
+                slice shown.
+            all_segments: each from its own annotated slices. Segments with the same ones are filled in together,
+                others one after the other; a voxel that is taken stays so. All of it is one step of undo.
 
         Raises:
             InputError: a run goes on, previews are not accepted yet, or no slice is annotated.
@@ -67,38 +80,21 @@ class Propagation:
             raise InputError("A propagation is running: wait for it, or cancel it first.")
         if self._prompter.pending or self._prompter.waiting:
             raise InputError("There are masks that are not accepted yet: accept or clear them first.")
-        work, segment, axis = self._prompter.work, self._prompter.segment, self._prompter.slice.axis
-        slices = self.annotated()
-        if not slices:
-            raise InputError(
-                f"No slice along {axis} is annotated for {work.name(segment)}: accept a mask, or mark a slice as done."
-            )
-        # The segment itself last: of segments that overlap, the last one has the voxel.
-        ids = [other for other in segment_ids(work.segmentation_node) if other != segment]
-        found = segmentation_labels(work.segmentation_node, work.volume, [*ids, segment])
-        value = found.values[segment]
-        given = options or PropagationOptions()
-        chosen = PropagationOptions(
-            axis=axis,
-            slices=slices,
-            values=(value,),
-            first=given.first,
-            last=given.last,
-            method=given.method,
-            direction=given.direction,
-            learn=given.learn,
-            measure=given.measure,
-            jitter=given.jitter,
-        )
-        self.done, self.total, self.summary = 0, 0, ""
-        self._running = self._inference.propagate(
-            work,
-            found.labels,
-            chosen,
-            self._on_progress,
-            lambda result: self._on_done(work, segment, value, result),
-            self._on_failure,
-        )
+        work, axis = self._prompter.work, self._prompter.slice.axis
+        annotated = self.annotated_segments()
+        if not all_segments:
+            segment = self._prompter.segment
+            if segment not in annotated:
+                raise InputError(
+                    f"No slice along {axis} is annotated for {work.name(segment)}: accept a mask, or mark a slice as "
+                    f"done."
+                )
+            annotated = {segment: annotated[segment]}
+        elif not annotated:
+            raise InputError(f"No slice along {axis} is annotated: accept a mask, or mark a slice as done.")
+        run = _plan(work, axis, annotated, options or PropagationOptions())
+        self.summary = ""
+        self._ask(run)
         self.changed.emit()
 
     def cancel(self) -> None:
@@ -117,23 +113,36 @@ class Propagation:
             self.done, self.total = done, total
             self.changed.emit()
 
-    def _on_done(self, work: Work, segment: str, value: int, result: "PropagationResult") -> None:
-        if self._running is None or work is not self._work_now():
+    def _ask(self, run: "_Run") -> None:
+        slices, segments = run.waiting.pop(0)
+        values = tuple(run.values[segment] for segment in segments)
+        chosen = replace(run.options, axis=run.axis, slices=slices, values=values)
+        self.done = self.total = 0
+        self._running = self._inference.propagate(
+            run.work,
+            run.labels,
+            chosen,
+            self._on_progress,
+            lambda result: self._on_done(run, segments, result),
+            self._on_failure,
+        )
+
+    def _on_done(self, run: "_Run", segments: Sequence[str], result: "PropagationResult") -> None:
+        if self._running is None or run.work is not self._work_now():
             return
-        filled = {report.index for report in result.slices if report.value == value}
-        stack = np.moveaxis(result.labels.voxels, array_axis(result.axis), 0)
-        masks = {index: stack[index] == value for index in sorted(filled)}
+        run.labels = result.labels
+        run.results += [(segment, run.values[segment], result) for segment in segments]
         try:
-            written = work.writer.write_slices({segment: masks}, result.axis, annotated=False)
+            if run.waiting:
+                self._ask(run)
+                return
+            written = run.work.writer.write_slices(run.masks(), run.axis, annotated=False)
         except Exception as error:  # the segment or its node may be gone by now
             self._on_failure(error)
             return
         self.result = result
-        estimate = next((e.text for e in result.estimates if e.value == value), "")
-        drawn = sum(1 for mask in masks.values() if mask.any())
-        parts = [f"Filled in {drawn} slices of {work.name(segment)}.", estimate, written.notice or "", *result.notices]
-        self.summary = " ".join(part for part in parts if part)
-        self._review.set_result(work, segment, value, result)
+        self.summary = run.summary(written.notice)
+        self._review.set_results(run.work, run.results)
         self._end()
 
     def _on_failure(self, error: Exception) -> None:
@@ -151,3 +160,67 @@ class Propagation:
         self._running = None
         self.done = self.total = 0
         self.changed.emit()
+
+
+@dataclass(eq=False)
+class _Run:
+    """What is filled in, by groups of segments with the same annotated slices.
+
+    Attributes:
+        labels: what is drawn so far; each group sees what the ones before have filled in.
+        values: of each segment by its id.
+        waiting: (annotated slices, segments) of the groups that are not filled in yet.
+        results: (segment, value, result) of those that are.
+    """
+
+    work: Work
+    axis: Axis
+    options: PropagationOptions
+    labels: LabelMap
+    values: dict[str, int]
+    waiting: list[tuple[tuple[int, ...], list[str]]]
+    results: list[tuple[str, int, "PropagationResult"]] = field(default_factory=list)
+
+    def masks(self) -> dict[str, dict[int, np.ndarray]]:
+        """By segment and slice, where something was filled in."""
+        stack = np.moveaxis(self.labels.voxels, array_axis(self.axis), 0)
+        return {
+            segment: {
+                index: stack[index] == value
+                for index in sorted({report.index for report in result.slices if report.value == value})
+            }
+            for segment, value, result in self.results
+        }
+
+    def summary(self, notice: str | None) -> str:
+        """For the user."""
+        masks, parts = self.masks(), []
+        for segment, value, result in self.results:
+            drawn = sum(1 for mask in masks[segment].values() if mask.any())
+            parts.append(f"Filled in {drawn} slices of {self.work.name(segment)}.")
+            parts.append(next((e.text for e in result.estimates if e.value == value), ""))
+        notices = dict.fromkeys(notice for *_, result in self.results for notice in result.notices)
+        return " ".join(part for part in (*parts, notice or "", *notices) if part)
+
+
+def _plan(work: Work, axis: Axis, annotated: dict[str, tuple[int, ...]], options: PropagationOptions) -> _Run:
+    """Group the segments by their annotated slices.
+
+    Raises:
+        InputError: nothing is drawn on the annotated slices of any of them.
+    """
+    # These last: of segments that overlap, the last one has the voxel.
+    others = [segment for segment in segment_ids(work.segmentation_node) if segment not in annotated]
+    found = segmentation_labels(work.segmentation_node, work.volume, [*others, *annotated])
+    voxels = found.labels.voxels.copy()
+    stack = np.moveaxis(voxels, array_axis(axis), 0)
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for segment, slices in annotated.items():
+        value = found.values[segment]
+        if any((stack[index] == value).any() for index in slices):
+            groups.setdefault(slices, []).append(segment)
+            for index in set(range(len(stack))) - set(slices):  # an earlier result is no obstacle to the others
+                stack[index][stack[index] == value] = 0
+    if not groups:
+        raise InputError("Nothing is drawn on the annotated slices: draw the structure on at least one of them.")
+    return _Run(work, axis, options, replace(found.labels, voxels=voxels), found.values, list(groups.items()))

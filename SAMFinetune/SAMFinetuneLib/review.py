@@ -1,6 +1,6 @@
 """The slices in order of doubt: what stands behind the Review section. No Qt."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,14 +56,19 @@ class Review:
         """Number of the entry that is shown, from 0; None before the first."""
         return self._place
 
-    def set_result(self, work: Work, segment: str, value: int, result: "PropagationResult") -> None:
-        """Queue the slices that a propagation has filled in."""
+    def set_results(self, work: Work, results: "Sequence[tuple[str, int, PropagationResult]]") -> None:
+        """Queue the slices that a propagation has filled in: (segment, its value, result) of each segment."""
         self._work = work
-        self.entries = tuple(
+        entries = [
             ReviewEntry(segment, SliceIndex(result.axis, report.index), report.doubt.pixels, report.distance)
+            for segment, value, result in results
             for report in result.review
             if report.value == value and (report.pixels or report.doubt.pixels)
-        )
+        ]
+        if len(results) > 1:
+            entries.sort(key=lambda entry: -entry.doubt)
+        self.entries = tuple(entries)
+        result = next((result for *_, result in results if result.next_slice is not None), results[0][2])
         self.next_slice = None if result.next_slice is None else SliceIndex(result.axis, result.next_slice)
         self._place = None
         self.changed.emit()

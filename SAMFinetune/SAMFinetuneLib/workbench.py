@@ -341,7 +341,6 @@ class Workbench(VTKObservationMixin):
             if record is not None and record.session is not None:
                 work.session = InteractiveSession.from_dict(record.session, work.volume)
             if record is not None:
-                self.collection.restore(record, work.volume_node)
                 self.review.restore(work, record.settings.get("review", {}))
                 if kept is None and "slice" in record.settings:
                     slice_index = SliceIndex(record.axis, int(record.settings["slice"]))
@@ -351,6 +350,8 @@ class Workbench(VTKObservationMixin):
                 self.learning.adapter = record.adapters[record.active_adapter].find()
             if record is not None and record.jobs and (found := record.jobs[-1].find()) is not None:
                 self.learning.watch(JobFolder(found))
+            if record is not None:
+                self.collection.restore(record, work.volume_node)
         except SAMFinetuneError as error:
             self.problem.emit(error)  # the volume opens all the same, with an empty session
 

@@ -39,7 +39,11 @@ def change_collection(
         ModelError: a collection of another model.
     """
     grows = bool(request.add or request.merge)
-    opened = None if grows and not request.path.exists() else load_collection(request.path)
+    sources = list(request.merge)
+    if not grows or request.path.exists():
+        opened: OpenedCollection | None = load_collection(request.path)
+    else:  # a collection that begins as a copy of another one keeps its decoder
+        opened = load_collection(sources.pop(0)) if sources else None
     if opened is None:
         collection, fitted = SupportCollection(SupportModel.of(model)), None
     else:
@@ -48,7 +52,7 @@ def change_collection(
             return describe(request.path, opened)
         check_model(collection, model)
         fitted = None if request.reencode else opened.fitted(model)
-    for path in request.merge:
+    for path in sources:
         other = load_collection(path).collection
         collection = merge(collection, reencode(other, model, cache) if request.reencode else other)
     gone = set(request.remove)
@@ -74,8 +78,13 @@ def change_collection(
 def fit_collection(
     request: Fit, model: LoadedModel, cache: EmbeddingCache, progress: ProgressCallback, cancelled: CancelCheck | None
 ) -> FitInfo:
-    """Fit a collection's decoder, continuing the earlier one where it has the same build, and store it."""
+    """Fit a collection's decoder, continuing the earlier one where it has the same build, and store it.
+
+    Raises:
+        ModelError: a collection of another model.
+    """
     opened = load_collection(request.path)
+    check_model(opened.collection, model)
     start: FewShotModel | None = None if request.fresh else opened.fitted(model)
     if start is not None and request.settings is not None and _build(start.settings) != _build(request.settings):
         start = None
@@ -91,8 +100,11 @@ def apply_collection(
 
     Raises:
         InputError: nothing has been fitted yet.
+        ModelError: a collection of another model.
     """
-    fitted = load_collection(request.path).fitted(model)
+    opened = load_collection(request.path)
+    check_model(opened.collection, model)
+    fitted = opened.fitted(model)
     if fitted is None:
         raise InputError(f"Nothing has been learned from the collection {request.path.name} yet; fit it first.")
     found = apply_to_volume(

@@ -55,6 +55,31 @@ def test_propagation_fills_in_and_is_one_step_of_undo(propagated):
     assert array_of(propagated, segment).sum() == 2 * 20 * 28
 
 
+def test_all_segments_are_filled_in_each_from_its_own_slices(blocks):
+    bench, ui = blocks.bench, blocks.panel.propagate.ui
+    first = bench.prompter.segment
+    second = bench.add_segment("small block")
+    for segment, row, col, slices in ((first, 20, 25, (3, 8)), (second, 40, 50, (2, 5, 9))):
+        bench.select_segment(segment)
+        for k in slices:
+            bench.go_to(SliceIndex("k", k))
+            bench.prompter.add_point(ras_of(blocks, k, row, col))
+            settle(blocks)
+            bench.prompter.accept()
+    ui.allSegments.checked = True
+    assert "Segment_1 2, small block 3" in ui.propagateState.text
+    ui.propagateButton.click()
+    assert run_until(lambda: not bench.propagation.running, 60)
+    assert blocks.panel.propagate.messages.text == ""
+    np.testing.assert_array_equal(array_of(blocks, first)[3:9], large_block()[3:9])
+    small = array_of(blocks, second)
+    assert small[2:10, 36:48, 46:58].all() and not small[:, :36].any()
+    assert {entry.segment for entry in bench.review.entries} == {first, second}
+    assert "Segment_1" in ui.estimateLabel.text and "small block" in ui.estimateLabel.text
+    bench.undo()
+    assert array_of(blocks, first).sum() == 2 * 20 * 28 and array_of(blocks, second).sum() == 3 * 12 * 12
+
+
 def test_review_jumps_and_accepts(propagated):
     bench, ui = propagated.bench, propagated.panel.review.ui
     entries = bench.review.entries

@@ -7,11 +7,12 @@ import qt
 from slicer.i18n import tr as _
 
 from SAMFinetuneLib.curve_picture import draw_curve
-from SAMFinetuneLib.learning import MIN_SLICES, RECOMMENDED
+from SAMFinetuneLib.learning import MIN_SLICES, RECOMMENDED, job_title
 from SAMFinetuneLib.panels.panel import Panel
 from SAMFinetuneLib.workbench import Workbench
 from SAMFinetuneLogic.finetuning.strategy import all_strategies
 
+MODES = (("prompts", "Better answers to prompts"), ("automatic", "Whole volumes without prompts"))
 COLUMNS = ("Structure", "Slices", "Dice base", "Dice adapted")
 _STATES = {
     "prepared": "Starting ...",
@@ -37,6 +38,8 @@ class LearnPanel(Panel):
             text = _("{name} (recommended)").format(name=name) if name == RECOMMENDED else name
             self.ui.strategySelector.addItem(text, name)
         self.ui.strategySelector.setCurrentIndex(self.ui.strategySelector.findData(RECOMMENDED))
+        for value, text in MODES:
+            self.ui.modeSelector.addItem(_(text), value)
         table = self.ui.evidenceTable
         table.setColumnCount(len(COLUMNS))
         table.setHorizontalHeaderLabels([_(column) for column in COLUMNS])
@@ -55,9 +58,9 @@ class LearnPanel(Panel):
         self.update()
 
     def start(self) -> None:
-        """Adapt with the chosen strategy."""
+        """Adapt with the chosen strategy, for the chosen use."""
         self.bench.collect_hand_edits()
-        self.bench.learning.start(self.ui.strategySelector.currentData)
+        self.bench.learning.start(self.ui.strategySelector.currentData, self.ui.modeSelector.currentData)
 
     def update(self) -> None:
         """Show the job and the adapters."""
@@ -133,16 +136,12 @@ class LearnPanel(Panel):
             selector.clear()
             selector.addItem(_("Base model"), "")
             for job in jobs:
-                selector.addItem(self._title(job), str(job.path))
+                selector.addItem(job_title(job), str(job.path))
             self._filling = False
         wanted = "" if learning.adapter is None else str(learning.adapter.parent)
         self._filling = True
         selector.setCurrentIndex(max(selector.findData(wanted), 0))
         self._filling = False
-
-    def _title(self, job: Any) -> str:
-        verdict = job.read_status().verdict
-        return f"{job.name} ({verdict})" if verdict else job.name
 
     def _on_adapter(self, _index: int) -> None:
         if self._filling:

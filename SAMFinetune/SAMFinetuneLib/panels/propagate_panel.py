@@ -20,7 +20,7 @@ DIRECTIONS = (("both", "Both ways"), ("forward", "Towards higher slices"), ("bac
 
 
 class PropagatePanel(Panel):
-    """Fills in the selected segment."""
+    """Fills in the selected segment, or all of them."""
 
     def __init__(self, bench: Workbench, layout: Any, resources: Path) -> None:
         super().__init__(bench, layout, resources, "PropagatePanel")
@@ -30,6 +30,7 @@ class PropagatePanel(Panel):
             self.ui.directionSelector.addItem(_(text), value)
         self.on_click(self.ui.propagateButton, self.start)
         self.on_click(self.ui.propagateCancelButton, bench.propagation.cancel)
+        self.ui.allSegments.connect("toggled(bool)", lambda _on: self.update())
         bench.propagation.changed.connect(self.update)
         bench.propagation.failed.connect(self.messages.show_error)
         bench.changed.connect(self.update)
@@ -46,7 +47,8 @@ class PropagatePanel(Panel):
                 direction=self.ui.directionSelector.currentData,
                 first=None if first < 0 else first,
                 last=None if last < 0 else last,
-            )
+            ),
+            self.ui.allSegments.checked,
         )
 
     def update(self) -> None:
@@ -69,6 +71,8 @@ class PropagatePanel(Panel):
         if self.bench.work is None:
             return _("Choose a volume first.")
         try:
+            if self.ui.allSegments.checked:
+                return self._state_of_all()
             slices = self.bench.propagation.annotated()
         except SAMFinetuneError as error:
             return str(error)
@@ -80,3 +84,11 @@ class PropagatePanel(Panel):
             )
         text = _("{name}: {count} annotated slices along {axis}.").format(name=name, count=len(slices), axis=axis)
         return text if len(slices) > 2 else text + " " + _("Three or more give an estimate of quality.")
+
+    def _state_of_all(self) -> str:
+        work, axis = self.bench.work, self.bench.prompter.slice.axis
+        found = self.bench.propagation.annotated_segments()
+        if not found:
+            return _("No segment has an annotated slice along {axis} yet: accept a mask first.").format(axis=axis)
+        parts = ", ".join(f"{work.name(segment)} {len(slices)}" for segment, slices in found.items())
+        return _("Annotated slices along {axis}: {parts}.").format(axis=axis, parts=parts)

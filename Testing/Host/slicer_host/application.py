@@ -17,6 +17,7 @@ import slicer.util
 
 from slicer_host import ctk_widgets, mrml_widgets, parameter_node, scripted_module
 from slicer_host.event_loop import process_events
+from slicer_host.file_dialog import QFileDialog
 from slicer_host.pythonqt import QtClass, QtModule, wrap
 from slicer_host.settings import QSettings
 from slicer_host.slice_view import DISPLAYABLE_MANAGERS, qMRMLSliceView, qMRMLSliceWidget
@@ -228,7 +229,7 @@ def start() -> Application:
 
 
 def _install_modules() -> None:
-    qt = QtModule({"QUiLoader": UiLoader, "QSettings": QSettings})
+    qt = QtModule({"QUiLoader": UiLoader, "QSettings": QSettings, "QFileDialog": QFileDialog})
     ctk = types.SimpleNamespace(__name__="ctk", **{n: QtClass(c) for n, c in ctk_widgets.WIDGETS.items()})
     sys.modules.update({"qt": qt, "ctk": ctk})
     for name, cls in mrml_widgets.WIDGETS.items():

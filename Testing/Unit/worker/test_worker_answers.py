@@ -119,6 +119,8 @@ def test_a_collection_is_made_fitted_and_applied(remote, a_volume, a_truth, tmp_
     assert fit.steps == 4 and len(fit.slices) == 3
     found = remote.finish(client.apply(path, a_volume, indices=[10, 12]))
     assert found.labels.shape == a_volume.shape and {entry.index for entry in found.slices} == {10, 12}
+    copy = remote.finish(client.collect(tmp_path / "copy.safetensors", merge=[path]))
+    assert copy.fit == replace(fit, losses=copy.fit.losses, seconds=copy.fit.seconds) and len(copy.entries) == 3
     less = remote.finish(client.collect(path, remove=[info.entries[0].identity]))
     assert [entry.slice.index for entry in less.entries] == [11, 18] and less.fit is not None
     assert remote.finish(client.fit(path)).warm
