@@ -1,4 +1,7 @@
-"""Applies the few-shot collection, or an adapter that needs no prompts, to volumes, one after the other; results come into the scene as each is done."""
+"""Segments volumes, one after the other, with the few-shot collection or an adapter that needs no prompts.
+
+Results come into the scene as each is done.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

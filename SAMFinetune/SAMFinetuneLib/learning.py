@@ -59,6 +59,7 @@ class Learning:
         curve: its losses and validation Dice so far.
         evidence: the gate's answer (``finetuning.gate.Evidence.to_dict``), or None.
         adapter: the folder of the adapter in use; None for the base model.
+        chosen: whether the user has chosen it since the scene was opened; then it stays when the volume is switched.
 
     Example:
         >>> learning = slicer.util.getModuleWidget("SAMFinetune").logic.workbench.learning
@@ -81,6 +82,7 @@ class Learning:
         self.curve: list[Point] = []
         self.evidence: dict[str, Any] | None = None
         self.adapter: Path | None = None
+        self.chosen = False
         self._inference, self._prompter, self._preferences = inference, prompter, preferences
         self._model, self._apply_adapter = model, apply_adapter
         self._tail: Any = None
@@ -207,6 +209,7 @@ class Learning:
             raise InputError("This job has made no adapter: wait for its end, or choose another one.")
         if job is not None and job.read_description().work.get("mode") == "automatic":
             raise InputError("This adapter takes no prompts: choose it under Apply to segment whole volumes.")
+        self.chosen = True
         if adapter != self.adapter:
             self.adapter = adapter
             self._apply_adapter()

@@ -155,6 +155,8 @@ class ModulePanel(VTKObservationMixin):
             "L": (ui.lassoButton, tool("lasso")),
             "S": (ui.scribblePositiveButton, tool("scribble_positive")),
             "X": (ui.scribbleNegativeButton, tool("scribble_negative")),
+            "Shift+S": (ui.paintPositiveButton, tool("paint_positive")),
+            "Shift+X": (ui.paintNegativeButton, tool("paint_negative")),
             "M": (ui.nextButton, lambda: prompt.run(self.bench.prompter.next_candidate)),
             "A": (ui.acceptButton, lambda: prompt.run(prompt.accept)),
             "D": (ui.doneButton, lambda: prompt.run(prompt.mark_done)),

@@ -60,6 +60,15 @@ class Preferences:
     def export_folder(self, folder: Path) -> None:
         self._set("exportFolder", str(folder))
 
+    @property
+    def brush_mm(self) -> float:
+        """The diameter of the brush that paints scribbles, in mm."""
+        return float(self._text("brushMM", "5"))
+
+    @brush_mm.setter
+    def brush_mm(self, diameter: float) -> None:
+        self._set("brushMM", str(float(diameter)))
+
     def _text(self, name: str, default: str) -> str:
         value = qt.QSettings().value(_PREFIX + name, default)
         return default if value is None else str(value)

@@ -1,10 +1,11 @@
-"""Fills in segments from their annotated slices: what stands behind the Propagate section. No Qt."""
+"""Fills in segments from their annotated slices: what stands behind the Propagate section."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import qt
 
 from SAMFinetuneLib.inference import Inference
 from SAMFinetuneLib.prompter import Prompter
@@ -46,11 +47,15 @@ class Propagation:
         self.result: PropagationResult | None = None
         self._inference, self._prompter, self._review = inference, prompter, review
         self._running: Task | None = None
+        self._writing: Iterator[None] | None = None
+        self._write_timer = qt.QTimer()
+        self._write_timer.setInterval(0)
+        self._write_timer.connect("timeout()", self._write_more)
 
     @property
     def running(self) -> bool:
-        """Whether a run goes on."""
-        return self._running is not None
+        """Whether a run goes on, the writing of its result included."""
+        return self._running is not None or self._writing is not None
 
     def annotated(self) -> tuple[int, ...]:
         """The annotated slices of the selected segment along the axis of the slice shown."""
@@ -98,13 +103,18 @@ class Propagation:
         self.changed.emit()
 
     def cancel(self) -> None:
-        """Stop; nothing is written."""
+        """Stop; nothing is written. A result that is being written is written to its end; undo takes it back."""
+        while self._writing is not None:
+            self._write_more()
         if self._running is not None:
             self._running.cancel()
             self._end()
 
     def forget(self) -> None:
         """Stop, and drop the last result: the volume is another one now."""
+        work = self._work_now()
+        if work is None or not work.in_scene:
+            self._writing = None
         self.cancel()
         self.result, self.summary = None, ""
 
@@ -136,17 +146,36 @@ class Propagation:
             if run.waiting:
                 self._ask(run)
                 return
-            written = run.work.writer.write_slices(run.masks(), run.axis, annotated=False)
         except Exception as error:  # the segment or its node may be gone by now
             self._on_failure(error)
             return
+        # A few slices at a time: the user interface must not stand still.
+        self._writing, self._running = self._write(run, result), None
+        self._write_timer.start()
+
+    def _write(self, run: "_Run", result: "PropagationResult") -> Iterator[None]:
+        notice = None
+        for self.done, self.total, written in run.work.writer.write_in_steps(run.masks(), run.axis, annotated=False):
+            notice = written.notice
+            self.changed.emit()
+            yield
         self.result = result
-        self.summary = run.summary(written.notice)
+        self.summary = run.summary(notice)
         self._review.set_results(run.work, run.results)
-        self._end()
+
+    def _write_more(self) -> None:
+        if self._writing is None:
+            self._write_timer.stop()
+            return
+        try:
+            next(self._writing)
+        except StopIteration:
+            self._end()
+        except Exception as error:  # the segment or its node may be gone by now
+            self._on_failure(error)
 
     def _on_failure(self, error: Exception) -> None:
-        if self._running is not None:
+        if self.running:
             self._end()
             self.failed.emit(error)
 
@@ -157,7 +186,8 @@ class Propagation:
             return None
 
     def _end(self) -> None:
-        self._running = None
+        self._running = self._writing = None
+        self._write_timer.stop()
         self.done = self.total = 0
         self.changed.emit()
 
@@ -181,26 +211,47 @@ class _Run:
     waiting: list[tuple[tuple[int, ...], list[str]]]
     results: list[tuple[str, int, "PropagationResult"]] = field(default_factory=list)
 
-    def masks(self) -> dict[str, dict[int, np.ndarray]]:
+    def masks(self) -> "dict[str, _Masks]":
         """By segment and slice, where something was filled in."""
         stack = np.moveaxis(self.labels.voxels, array_axis(self.axis), 0)
         return {
-            segment: {
-                index: stack[index] == value
-                for index in sorted({report.index for report in result.slices if report.value == value})
-            }
+            segment: _Masks(stack, value, tuple(report.index for report in result.slices if report.value == value))
             for segment, value, result in self.results
         }
 
     def summary(self, notice: str | None) -> str:
         """For the user."""
-        masks, parts = self.masks(), []
+        parts = []
         for segment, value, result in self.results:
-            drawn = sum(1 for mask in masks[segment].values() if mask.any())
+            drawn = sum(1 for report in result.slices if report.value == value and report.pixels)
             parts.append(f"Filled in {drawn} slices of {self.work.name(segment)}.")
             parts.append(next((e.text for e in result.estimates if e.value == value), ""))
         notices = dict.fromkeys(notice for *_, result in self.results for notice in result.notices)
         return " ".join(part for part in (*parts, notice or "", *notices) if part)
+
+
+class _Masks(Mapping[int, np.ndarray]):
+    """The slices of one label, made when they are asked for: all at once take as much memory as the volume's labels.
+
+    Args:
+        stack: (slices, rows, cols) labels.
+        value: the label.
+        indices: of the slices.
+    """
+
+    def __init__(self, stack: np.ndarray, value: int, indices: tuple[int, ...]) -> None:
+        self._stack, self._value, self._indices = stack, value, dict.fromkeys(sorted(indices))
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if index not in self._indices:
+            raise KeyError(index)
+        return self._stack[index] == self._value
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
 
 
 def _plan(work: Work, axis: Axis, annotated: dict[str, tuple[int, ...]], options: PropagationOptions) -> _Run:
@@ -223,4 +274,5 @@ def _plan(work: Work, axis: Axis, annotated: dict[str, tuple[int, ...]], options
                 stack[index][stack[index] == value] = 0
     if not groups:
         raise InputError("Nothing is drawn on the annotated slices: draw the structure on at least one of them.")
-    return _Run(work, axis, options, replace(found.labels, voxels=voxels), found.values, list(groups.items()))
+    labels = LabelMap.of_known(voxels, found.labels.ijk_to_ras, found.labels.segments, found.labels.name)
+    return _Run(work, axis, options, labels, found.values, list(groups.items()))

@@ -85,6 +85,7 @@ class Workbench(VTKObservationMixin):
         self._opened: tuple[Any, ...] = ()
         self._hand_edits: HandEdits | None = None
         self._updating = False
+        self._view_state: tuple[bool, str | None] = (True, None)
         self._look_timer = qt.QTimer()
         self._look_timer.setSingleShot(True)
         self._look_timer.setInterval(_HAND_EDIT_DELAY_MS)
@@ -204,8 +205,11 @@ class Workbench(VTKObservationMixin):
         if self.work is None or node is None:
             return
         viewed = slice_in_view(self.work.volume, node)
-        if viewed.inside and viewed.slice != self.prompter.slice:
+        moved = viewed.inside and viewed.slice != self.prompter.slice
+        if moved:
             self.prompter.set_slice(viewed.slice)
+        if moved or (viewed.inside, viewed.notice) != self._view_state:  # turned about the same slice
+            self._view_state = viewed.inside, viewed.notice
             self.changed.emit()
         self._focus()
 
@@ -269,6 +273,7 @@ class Workbench(VTKObservationMixin):
     def close_scene(self) -> None:
         """Let go of everything of the scene; the model stays loaded."""
         self.applying.forget()
+        self.learning.chosen = False
         self._close_work()
         self.state = None
         self.changed.emit()
@@ -346,7 +351,7 @@ class Workbench(VTKObservationMixin):
                     slice_index = SliceIndex(record.axis, int(record.settings["slice"]))
                     if work.valid(slice_index):
                         self.prompter.set_slice(slice_index)
-            if record is not None and record.active_adapter is not None:
+            if record is not None and record.active_adapter is not None and not self.learning.chosen:
                 self.learning.adapter = record.adapters[record.active_adapter].find()
             if record is not None and record.jobs and (found := record.jobs[-1].find()) is not None:
                 self.learning.watch(JobFolder(found))

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from SAMFinetuneLogic.models.torch_compat import import_segment_anything
+from SAMFinetuneLogic.models.torch_compat import import_torchvision
 
-import_segment_anything()  # makes torchvision importable, which peft may ask for
+import_torchvision()  # peft may ask for it
 from peft import LoraConfig  # noqa: E402
 from peft.tuners.lora import Linear as LoraLinear  # noqa: E402
 

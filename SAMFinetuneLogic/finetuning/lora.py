@@ -8,9 +8,9 @@ from SAMFinetuneLogic.finetuning.fused import FusedProjection, PartialLora, mark
 from SAMFinetuneLogic.finetuning.strategy import Strategy
 from SAMFinetuneLogic.models.compact_encoder import CompactImageEncoder
 from SAMFinetuneLogic.models.tiny_vit import TinyViT
-from SAMFinetuneLogic.models.torch_compat import import_segment_anything
+from SAMFinetuneLogic.models.torch_compat import import_torchvision
 
-import_segment_anything()  # makes torchvision importable, which peft may ask for
+import_torchvision()  # peft may ask for it
 from peft import LoraConfig, inject_adapter_in_model  # noqa: E402
 from peft.tuners.lora import LoraLayer  # noqa: E402
 

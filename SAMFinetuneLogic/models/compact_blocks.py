@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from SAMFinetuneLogic.models.uncompiled import uncompiled
+
 
 def group_norm(channels: int) -> nn.GroupNorm:
     """Group normalisation with groups of 16 channels (one group for fewer)."""
@@ -72,7 +74,7 @@ class GlobalAttentionBlock(nn.Module):
         return tokens.transpose(1, 2).reshape(batch, channels, height, width)
 
 
-@torch.compiler.disable
+@uncompiled
 def upsample_to(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Bilinear up-sampling of ``x`` to the height and width of ``like``.
 

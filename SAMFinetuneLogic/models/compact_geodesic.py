@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from SAMFinetuneLogic.models.compact_prompt import DRAWN_MAPS
+from SAMFinetuneLogic.models.uncompiled import uncompiled
 
 _STEP_COST = 0.05
 """Of a step between two pixels without any edge,"""
@@ -70,7 +71,7 @@ class GeodesicMaps(nn.Module):
         nn.init.zeros_(self.barrier.weight)
         nn.init.zeros_(self.barrier.bias)  # type: ignore[arg-type]
 
-    @torch.compiler.disable
+    @uncompiled
     def forward(self, embedding: torch.Tensor, gray: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         """Distances from positive clicks or the core of the box, from negative clicks, and from all that is outside.
 

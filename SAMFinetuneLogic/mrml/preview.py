@@ -11,7 +11,9 @@ from SAMFinetuneLogic.mrml.images import oriented_image
 from SAMFinetuneLogic.mrml.lattice import Block
 from SAMFinetuneLogic.mrml.rendering import paused_rendering
 
-_SEGMENT = "preview"
+SEGMENT = "preview"
+"""The ID of the segment that holds what is shown."""
+
 _FILL_OPACITY = 0.35
 
 
@@ -21,12 +23,13 @@ class Preview:
     Args:
         scene: where it is shown.
         volume: gives the grid, in world RAS.
+        name: of the node.
     """
 
-    def __init__(self, scene: Any, volume: Volume) -> None:
+    def __init__(self, scene: Any, volume: Volume, name: str = "SAMFinetune preview") -> None:
         self._volume = volume
         self.node = slicer.vtkMRMLSegmentationNode()
-        self.node.SetName("SAMFinetune preview")
+        self.node.SetName(name)
         self.node.SetHideFromEditors(True)
         self.node.SetSaveWithScene(False)
         scene.AddNode(self.node)
@@ -36,7 +39,7 @@ class Preview:
             display.SetSaveWithScene(False)
             display.SetOpacity2DFill(_FILL_OPACITY)
             display.SetVisibility3D(False)
-        self.node.GetSegmentation().AddEmptySegment(_SEGMENT, "Preview")
+        self.node.GetSegmentation().AddEmptySegment(SEGMENT, "Preview")
 
     def show(self, slice_index: SliceIndex, mask: np.ndarray, color: tuple[float, float, float]) -> None:
         """Show ``mask`` (rows, cols) on a slice, in place of what was shown before."""
@@ -47,7 +50,7 @@ class Preview:
             self.clear()
             return
         image = oriented_image(block.voxels, self._volume.ijk_to_ras, block.start)
-        segment = self.node.GetSegmentation().GetSegment(_SEGMENT)
+        segment = self.node.GetSegmentation().GetSegment(SEGMENT)
         name = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
         with paused_rendering():
             segment.SetColor(*color)
@@ -58,12 +61,15 @@ class Preview:
 
     def clear(self) -> None:
         """Show nothing."""
-        segment = self.node.GetSegmentation().GetSegment(_SEGMENT)
+        segment = self.node.GetSegmentation().GetSegment(SEGMENT)
         segment.RemoveAllRepresentations()
         self.node.GetSegmentation().InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified)
         self.node.Modified()
 
     def remove(self) -> None:
-        """Take it out of the scene, for good."""
-        if self.node.GetScene() is not None:
-            self.node.GetScene().RemoveNode(self.node)
+        """Take it out of the scene, for good, with the node that says how it is shown."""
+        scene, display = self.node.GetScene(), self.node.GetDisplayNode()
+        if scene is not None:
+            scene.RemoveNode(self.node)
+            if display is not None:
+                scene.RemoveNode(display)

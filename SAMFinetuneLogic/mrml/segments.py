@@ -195,7 +195,7 @@ def segmentation_labels(segmentation_node: Any, volume: Volume, segments: Sequen
         part[block.voxels] = value
         described.append(describe(segmentation_node, segment_id, value))
     notice = f"{overlapping} voxels belong to several segments: they went to the later one in the table."
-    labels = LabelMap(voxels, volume.ijk_to_ras, tuple(described), name=segmentation_node.GetName() or "")
+    labels = LabelMap.of_known(voxels, volume.ijk_to_ras, tuple(described), segmentation_node.GetName() or "")
     values = {segment_id: value for value, segment_id in enumerate(chosen, start=1)}
     return SceneLabels(labels, values, (notice,) if overlapping else ())
 

@@ -241,3 +241,17 @@ class FewShotAnswer:
     axis: Axis
     window: Window
     slices: tuple[FoundOnSlice, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterAnswer:
+    """What an adapter of automatic mode found.
+
+    Attributes:
+        labels: on the image's grid.
+        axis, window: how its slices were shown.
+    """
+
+    labels: LabelMap
+    axis: Axis
+    window: Window

@@ -1,12 +1,9 @@
 """The model and what it answers: the same for the inference process and for a client that computes itself."""
 
-import importlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from SAMFinetuneLogic.errors import ModelError
@@ -18,13 +15,21 @@ from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
 from SAMFinetuneLogic.prompting.slice_image import SliceImage
 from SAMFinetuneLogic.prompting.slice_prediction import predict_slice
 from SAMFinetuneLogic.propagation.volume import propagate_volume
+from SAMFinetuneLogic.worker.adapter_work import apply_adapter, with_adapter
 from SAMFinetuneLogic.worker.answers import CutCandidates, ModelInfo
 from SAMFinetuneLogic.worker.fewshot_work import apply_collection, change_collection, fit_collection
-from SAMFinetuneLogic.worker.requests import Apply, Collect, Embed, Fit, Load, ModelChoice, Predict, Propagate, Request
-
-ADAPTER_MODULE = "SAMFinetuneLogic.finetuning.adapter_files"
-"""Puts adapters onto models: ``load_adapter(base: LoadedModel, folder: Path)`` gives an object whose ``merged()`` is a
-``LoadedModel``. It lies above this layer and is looked up by name when an adapter is asked for."""
+from SAMFinetuneLogic.worker.requests import (
+    Apply,
+    ApplyAdapter,
+    Collect,
+    Embed,
+    Fit,
+    Load,
+    ModelChoice,
+    Predict,
+    Propagate,
+    Request,
+)
 
 
 @dataclass
@@ -56,6 +61,7 @@ class Engine:
         self._cache = EmbeddingCache()
         self._cache_facts: tuple[object, ...] = ()
         self._told = 0
+        self._choice = ModelChoice()
 
     def answer(self, request: Request, course: Course) -> Any:
         """What the request's class says.
@@ -89,6 +95,8 @@ class Engine:
                 return fit_collection(request, self._model(), self._cache, course.progress, course.cancelled)
             case Apply():
                 return apply_collection(request, self._model(), self._cache, course.progress, course.cancelled)
+            case ApplyAdapter():
+                return apply_adapter(request, self._base(), course.progress, course.cancelled)
 
     def forget(self) -> None:
         """Drop all embeddings."""
@@ -105,6 +113,7 @@ class Engine:
     def _load(self, choice: ModelChoice) -> ModelInfo:
         self._predictor = None  # its memory is needed for the next one
         model = load_model(choice.model, choice.device, choice.precision, choice.folder)
+        self._choice = choice
         if choice.adapter is not None:
             model = with_adapter(model, choice.adapter)
         facts = (choice.cache_mb, choice.cache_folder, choice.cache_disk_mb)
@@ -145,6 +154,13 @@ class Engine:
     def _model(self) -> LoadedModel:
         return self._ready().model
 
+    def _base(self) -> LoadedModel:
+        """The model without the adapter that prompts are answered with."""
+        model, choice = self._model(), self._choice
+        if choice.adapter is None:
+            return model
+        return load_model(choice.model, str(model.device), choice.precision, choice.folder)
+
     def _ready(self) -> SlicePredictor:
         if self._predictor is None:
             raise ModelError("No model is loaded; choose one.")
@@ -160,16 +176,3 @@ class Engine:
             if predictor.model.device == device:
                 raise
         return work(predictor)
-
-
-def with_adapter(model: LoadedModel, folder: Path) -> LoadedModel:
-    """The model with an adapter on it.
-
-    Raises:
-        ModelError: the adapter is of another model, damaged, or this installation cannot use adapters.
-    """
-    if find_spec(ADAPTER_MODULE) is None:
-        raise ModelError("This installation holds no fine-tuning and cannot use adapters: switch the adapter off.")
-    adapted = importlib.import_module(ADAPTER_MODULE).load_adapter(model, Path(folder))
-    merged: LoadedModel = adapted.merged()
-    return merged

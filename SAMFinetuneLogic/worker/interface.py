@@ -187,6 +187,19 @@ class InferenceClient(Protocol):
     ) -> Task:
         """Segment a volume with a collection's decoder; the answer is a ``FewShotAnswer``."""
 
+    def apply_adapter(
+        self,
+        folder: Path,
+        volume: Volume,
+        axis: str | None = None,
+        on_progress: OnProgress | None = None,
+        on_done: OnDone | None = None,
+        on_failure: OnFailure | None = None,
+    ) -> Task:
+        """Segment a volume with an adapter of automatic mode, which lies on the loaded model's base; the answer is an
+        ``AdapterAnswer``. The adapter that prompts are answered with stays as it is.
+        """
+
     def forget(self) -> None:
         """Drop all slices and embeddings, in memory and on disk."""
 

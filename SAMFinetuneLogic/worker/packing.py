@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from SAMFinetuneLogic.imaging.labels import LabelMap, Segment
+from SAMFinetuneLogic.imaging.labels import LabelMap
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.prompting.slice_image import SliceImage
 
@@ -66,21 +66,12 @@ class _Unpacker(pickle.Unpickler):
             voxels = np.zeros(shape, dtype)
             for index, row, col, crop in crops:
                 voxels[index, row : row + crop.shape[0], col : col + crop.shape[1]] = crop
-            return _label_map(voxels, ijk_to_ras, segments, name)
+            return LabelMap.of_known(voxels, ijk_to_ras, segments, name)  # checked where it was made
         if kind == "slice":
             key, *facts = rest
             return SliceImage(self._pixels(key), *facts)
         keys, ijk_to_ras, modality, name = rest
         return Volume(self._stack(keys), ijk_to_ras, modality, name)
-
-
-def _label_map(voxels: np.ndarray, ijk_to_ras: np.ndarray, segments: tuple[Segment, ...], name: str) -> LabelMap:
-    """A label map that was checked where it was made: looking for its labels again would halt the user interface."""
-    voxels.flags.writeable = ijk_to_ras.flags.writeable = False
-    labels = object.__new__(LabelMap)
-    for attribute, value in (("voxels", voxels), ("ijk_to_ras", ijk_to_ras), ("segments", segments), ("name", name)):
-        object.__setattr__(labels, attribute, value)
-    return labels
 
 
 def _crops(voxels: np.ndarray) -> list[tuple[int, int, int, np.ndarray]]:

@@ -144,8 +144,17 @@ class Apply:
     indices: tuple[int, ...] | None
 
 
+@dataclass(frozen=True, eq=False)
+class ApplyAdapter:
+    """Segment a volume with an adapter of automatic mode on the loaded model; the answer is an ``AdapterAnswer``."""
+
+    folder: Path
+    volume: Volume
+    axis: str | None
+
+
 QuickRequest = Load | Embed | Predict
-LongRequest = Propagate | Collect | Fit | Apply
+LongRequest = Propagate | Collect | Fit | Apply | ApplyAdapter
 Request = QuickRequest | LongRequest
 
 
@@ -157,7 +166,7 @@ def is_long(request: Request) -> bool:
 def volumes_of(request: Request) -> Sequence[Volume]:
     """The volumes that a request is about."""
     match request:
-        case Propagate() | Apply():
+        case Propagate() | Apply() | ApplyAdapter():
             return (request.volume,)
         case Collect():
             return tuple(entry.volume for entry in request.add)

@@ -27,6 +27,7 @@ from SAMFinetuneLogic.worker.interface import (
 )
 from SAMFinetuneLogic.worker.requests import (
     Apply,
+    ApplyAdapter,
     Collect,
     Embed,
     Fit,
@@ -154,6 +155,17 @@ class Submission(ABC):
     ) -> Task:
         chosen = None if indices is None else tuple(indices)
         return self._submit(Apply(Path(path), volume, axis, window, chosen), on_done, on_failure, on_progress)
+
+    def apply_adapter(
+        self,
+        folder: Path,
+        volume: Volume,
+        axis: str | None = None,
+        on_progress: OnProgress | None = None,
+        on_done: OnDone | None = None,
+        on_failure: OnFailure | None = None,
+    ) -> Task:
+        return self._submit(ApplyAdapter(Path(folder), volume, axis), on_done, on_failure, on_progress)
 
     # How it is done
 

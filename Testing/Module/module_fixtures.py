@@ -1,5 +1,7 @@
 """The module on the test host: opened once a test, in a clean scene."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +14,7 @@ from slicer_host.event_loop import run_for
 from slicer_host.loading import close_module, load_module, open_module
 
 ROOT = Path(__file__).resolve().parents[2]
+WAIT = 120  # s; a busy machine needs long to import torch
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +82,65 @@ def blocks(opened: Any) -> Any:
 def oblique_blocks(opened: Any) -> Any:
     """The same with the oblique volume."""
     return open_blocks(opened, oblique_affine())
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two models of the default architecture, made tiny, with other weights each."""
+    from safetensors.torch import save_file
+    from small_models import SMALL_COMPACT, small_compact_sam
+
+    found = []
+    for seed in (0, 1):
+        state = {name: value.contiguous() for name, value in small_compact_sam(seed).state_dict().items()}
+        found.append(tmp_path_factory.mktemp("models") / f"tiny{seed}.safetensors")
+        save_file(state, found[-1], metadata={"samfinetune": json.dumps({"config": SMALL_COMPACT})})
+    return found
+
+
+@pytest.fixture(scope="session")
+def process() -> Iterator[Any]:
+    """One process for all tests with a tiny model: its start takes longest."""
+    from SAMFinetuneLogic.worker.client import RemoteClient
+
+    client = RemoteClient()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def bench(
+    host: Any, module_file: Any, checkpoints: list[Path], process: Any, tmp_path: Path, monkeypatch: Any, capfd: Any
+) -> Any:
+    """The workbench with the blocks opened, in front of a real process with a tiny model (``model_file``).
+
+    Its Learn panel is ``panel``. The tests say when slices are annotated.
+    """
+    import SAMFinetuneLib.worker_client
+    import slicer
+    from slicer_host import settings
+
+    from SAMFinetuneLogic.worker.requests import ModelChoice
+
+    monkeypatch.setattr(SAMFinetuneLib.worker_client, "make_client", lambda: process)
+    monkeypatch.setattr(process, "close", lambda: None, raising=False)
+    monkeypatch.setenv("SAMFINETUNE_HOME", str(tmp_path / "home"))
+    settings.clear()
+    slicer.mrmlScene.Clear(0)
+    widget = open_module(module_file)
+    bench = widget.panel.bench
+    bench.model_file = checkpoints[0]
+
+    def choice() -> ModelChoice:
+        return ModelChoice(str(bench.model_file), device="cpu", adapter=bench.learning.adapter)
+
+    monkeypatch.setattr(bench.inference, "_choice", choice)
+    opened = SimpleNamespace(widget=widget, panel=widget.panel, bench=bench, host=host)
+    open_blocks(opened, straight_affine(), WAIT)
+    bench.panel = widget.panel.collection
+    yield bench
+    close_module(widget)
+    slicer.mrmlScene.Clear(0)
+    run_for(0.02)
+    errors = capfd.readouterr().err
+    assert "Traceback" not in errors, errors

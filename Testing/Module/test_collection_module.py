@@ -1,72 +1,17 @@
 """The few-shot collection in the module: real nodes, the real model process, a small model with random weights."""
 
-import json
-from types import SimpleNamespace
-
 import numpy as np
-import pytest
 import slicer
-from module_scene import BRIGHT, add_volume, open_blocks, straight_affine, two_blocks
+from module_fixtures import WAIT
+from module_scene import BRIGHT, add_volume, straight_affine, two_blocks
 from slicer_host.event_loop import run_for, run_until
-from small_models import SMALL_COMPACT, small_compact_sam
 
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.mrml.annotated import annotated_slices
-from SAMFinetuneLogic.worker.client import RemoteClient
-from SAMFinetuneLogic.worker.requests import ModelChoice
 
-WAIT = 120  # s; a busy machine needs long to import torch
 GOOD = FitSettings(steps=60, augmentations=0, hold_out_from=99)
 QUICK = FitSettings(steps=15, augmentations=0, hold_out_from=99)
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory):
-    """Two models of the default architecture, made tiny, with other weights each."""
-    from safetensors.torch import save_file
-
-    found = []
-    for seed in (0, 1):
-        state = {name: value.contiguous() for name, value in small_compact_sam(seed).state_dict().items()}
-        found.append(tmp_path_factory.mktemp("models") / f"tiny{seed}.safetensors")
-        save_file(state, found[-1], metadata={"samfinetune": json.dumps({"config": SMALL_COMPACT})})
-    return found
-
-
-@pytest.fixture(scope="module")
-def process():
-    """One process for all tests: its start takes longest."""
-    client = RemoteClient()
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def bench(host, module_file, checkpoints, process, tmp_path, monkeypatch, capfd):
-    """The blocks opened; the tests say when slices are annotated."""
-    import SAMFinetuneLib.worker_client
-    from slicer_host import settings
-    from slicer_host.loading import close_module, open_module
-
-    monkeypatch.setattr(SAMFinetuneLib.worker_client, "make_client", lambda: process)
-    monkeypatch.setattr(process, "close", lambda: None, raising=False)
-    monkeypatch.setenv("SAMFINETUNE_HOME", str(tmp_path / "home"))
-    settings.clear()
-    slicer.mrmlScene.Clear(0)
-    widget = open_module(module_file)
-    bench = widget.panel.bench
-    bench.model_file = checkpoints[0]
-    monkeypatch.setattr(bench.inference, "_choice", lambda: ModelChoice(str(bench.model_file), device="cpu"))
-    opened = SimpleNamespace(widget=widget, panel=widget.panel, bench=bench, host=host)
-    open_blocks(opened, straight_affine(), WAIT)
-    bench.panel = widget.panel.collection
-    yield bench
-    close_module(widget)
-    slicer.mrmlScene.Clear(0)
-    run_for(0.02)
-    errors = capfd.readouterr().err
-    assert "Traceback" not in errors, errors
 
 
 def annotate(bench, *slices):

@@ -8,6 +8,7 @@ import pytest
 from module_scene import ras_of, settle
 from slicer_host.event_loop import run_until
 
+from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.finetuning.snapshot import read_snapshot
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.jobs.folder import JobFolder, Status
@@ -56,6 +57,27 @@ def test_a_job_holds_the_annotated_slices_and_no_names(without_launch):
     np.testing.assert_array_equal(data.slices[0].labels > 0, drawn)
     assert split.gate  # held out for the comparison
     assert "blocks" not in (job.path / "job.json").read_text()
+
+
+def test_a_job_for_whole_volumes_learns_from_slices_turned_alike(without_launch):
+    panel, bench = without_launch.panel.learn, without_launch.bench
+    panel.ui.modeSelector.setCurrentIndex(1)
+    panel.ui.learnButton.click()
+    assert panel.messages.text == ""
+    job = bench.learning.job
+    assert job.read_description().work["mode"] == "automatic"
+    data, _ = read_snapshot(job.data)
+    assert data.turned
+    job.adapter.mkdir()
+    job.write_status(Status("done", verdict="accepted"))
+    bench.learning.poll()
+    assert bench.learning.finished() == [] and [each.path for each in bench.learning.finished("automatic")] == [
+        job.path
+    ]
+    assert panel.ui.adapterSelector.count == 1  # no model for prompts
+    assert without_launch.panel.collection.ui.applySelector.count == 2
+    with pytest.raises(InputError, match="takes no prompts"):
+        bench.learning.use(job)
 
 
 def test_progress_the_gates_table_and_switching(without_launch):

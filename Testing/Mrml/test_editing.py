@@ -11,17 +11,11 @@ from mrml_masks import in_volume, on_slice, random_mask
 slicer = pytest.importorskip("slicer", reason="needs slicer-core: install with the extra 'slicer'")
 vtk = pytest.importorskip("vtk")
 
-
 from SAMFinetuneLogic.errors import GeometryError, InputError  # noqa: E402
 from SAMFinetuneLogic.imaging.axes import SliceIndex, array_axis  # noqa: E402
 from SAMFinetuneLogic.mrml.annotated import annotated_slices, tag_text  # noqa: E402
 from SAMFinetuneLogic.mrml.editing import UNDO_LEVELS, SegmentWriter  # noqa: E402
-from SAMFinetuneLogic.mrml.segments import (  # noqa: E402
-    add_segment,
-    add_segmentation,
-    segment_mask,
-    slice_mask,
-)
+from SAMFinetuneLogic.mrml.segments import add_segment, add_segmentation, segment_mask, slice_mask  # noqa: E402
 from SAMFinetuneLogic.mrml.volumes import read_volume  # noqa: E402
 
 RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

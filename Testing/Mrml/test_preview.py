@@ -57,4 +57,5 @@ def test_it_is_not_saved(a_scene, a_preview, reopened):
 def test_it_goes_away(a_scene, a_preview):
     a_preview.remove()
     assert a_scene.GetFirstNodeByClass("vtkMRMLSegmentationNode") is None
+    assert a_scene.GetFirstNodeByClass("vtkMRMLSegmentationDisplayNode") is None
     a_preview.remove()  # also after the scene was closed

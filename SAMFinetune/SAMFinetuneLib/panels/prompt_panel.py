@@ -28,10 +28,15 @@ class PromptPanel(Panel):
             "lasso": ui.lassoButton,
             "scribble_positive": ui.scribblePositiveButton,
             "scribble_negative": ui.scribbleNegativeButton,
+            "paint_positive": ui.paintPositiveButton,
+            "paint_negative": ui.paintNegativeButton,
         }
         for tool, button in self.tool_buttons.items():
             button.setIcon(qt.QIcon(str(resources / "Icons" / f"tool_{tool}.png")))
             self.on_click(button, lambda tool=tool: self.take(tool))
+        ui.brushSize.value = bench.preferences.brush_mm
+        ui.brushSize.connect("valueChanged(double)", self._on_brush)
+        toolbelt.set_brush(ui.brushSize.value)
         prompter = bench.prompter
         self.on_click(ui.roiButton, self._use_roi)
         self.on_click(ui.nextButton, prompter.next_candidate)
@@ -134,6 +139,10 @@ class PromptPanel(Panel):
     def _show_tool(self) -> None:
         for tool, button in self.tool_buttons.items():
             button.checked = tool == self.toolbelt.current
+
+    def _on_brush(self, diameter: float) -> None:
+        self.bench.preferences.brush_mm = diameter
+        self.toolbelt.set_brush(diameter)
 
     def _on_answered(self, seconds: float) -> None:
         self.ui.candidateLabel.toolTip = _("Answered in {ms:.0f} ms").format(ms=seconds * 1000)

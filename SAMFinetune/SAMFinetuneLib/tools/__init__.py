@@ -1,1 +1,1 @@
-"""What the mouse does in the slice views: points, boxes, lassos, scribbles."""
+"""What the mouse does in the slice views: points, boxes, lassos, scribbles, brush strokes."""

@@ -1,4 +1,4 @@
-"""Tools that follow the mouse while the left button is down: box, lasso, scribble."""
+"""Tools that follow the mouse while the left button is down: box, lasso, scribble, brush."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -43,7 +43,11 @@ class DragTool:
     def press(self, slice_node: Any, position: Position) -> bool:
         self.cancel()
         self._path = [position]
-        self._line = add_line(slicer.mrmlScene, "Drawing", self._color, self._closed)
+        try:
+            self.begin(slice_node)
+        except SAMFinetuneError as error:
+            self.cancel()
+            self._report(error)
         return True
 
     def move(self, slice_node: Any, position: Position) -> bool:
@@ -51,7 +55,7 @@ class DragTool:
             return False
         if np.linalg.norm(np.subtract(position, self._path[-1])) >= _MIN_STEP:
             self._path.append(position)
-            set_line(self._line, self.outline(slice_node))
+            self.draw(slice_node)
         return True
 
     def release(self, slice_node: Any, position: Position) -> bool:
@@ -70,13 +74,25 @@ class DragTool:
     def cancel(self) -> None:
         """Forget the path, such as when the tool is put away in the middle of a stroke."""
         self._path = []
-        remove(self._line)
-        self._line = None
+        self.erase()
 
     @property
     def path(self) -> Sequence[Position]:
         """The RAS points so far."""
         return self._path
+
+    def begin(self, slice_node: Any) -> None:
+        """The button has gone down: be ready to draw."""
+        self._line = add_line(slicer.mrmlScene, "Drawing", self._color, self._closed)
+
+    def draw(self, slice_node: Any) -> None:
+        """Show the path up to now."""
+        set_line(self._line, self.outline(slice_node))
+
+    def erase(self) -> None:
+        """Show nothing."""
+        remove(self._line)
+        self._line = None
 
     def outline(self, slice_node: Any) -> Sequence[Sequence[float]]:
         """What to draw while the button is down."""
@@ -135,3 +151,41 @@ class ScribbleTool(DragTool):
         stroke = volume.ras_to_slice(np.array(self.path), axis)
         stroke[:, 0] = np.floor(stroke[0, 0] + 0.5)
         self.prompter.add_scribble([tuple(p) for p in volume.slice_to_ras(stroke, axis)], self._positive, axis)
+
+
+class PaintTool(DragTool):
+    """Paint with a round brush, inside or outside of the structure; the middle of what is painted becomes a scribble.
+
+    Attributes:
+        diameter: of the brush, in mm.
+    """
+
+    def __init__(self, prompter: Prompter, report: Callable[[Exception], None], positive: bool) -> None:
+        super().__init__(prompter, report, POSITIVE if positive else NEGATIVE)
+        self.diameter = 5.0
+        self._positive = positive
+        self._brush: Any = None
+
+    def begin(self, slice_node: Any) -> None:
+        from SAMFinetuneLogic.mrml.painting import ScratchBrush  # brings scipy, too slow for opening the module
+
+        volume = self.prompter.work.volume
+        viewed = slice_in_view(volume, slice_node, np.array(self.path[0])).slice
+        volume.slice_pixels(viewed)
+        self._brush = ScratchBrush(slicer.mrmlScene, volume, viewed, self.diameter / 2, self._positive, self._color)
+        self._brush.stroke(self.path[0], self.path[0])
+
+    def draw(self, slice_node: Any) -> None:
+        self._brush.stroke(self.path[-2], self.path[-1])
+
+    def erase(self) -> None:
+        if self._brush is not None:
+            self._brush.remove()
+            self._brush = None
+
+    def finish(self, slice_node: Any, axis: Axis) -> None:
+        prompts = self._brush.take()
+        if not prompts:
+            raise InputError("Nothing was painted: paint on the image, inside of the volume.")
+        for prompt in prompts:
+            self.prompter.add(prompt, axis)

@@ -9,12 +9,21 @@ import slicer
 
 from SAMFinetuneLib.prompter import Prompter
 from SAMFinetuneLib.signal import Signal
-from SAMFinetuneLib.tools.drag import BoxTool, DragTool, LassoTool, ScribbleTool
+from SAMFinetuneLib.tools.drag import BoxTool, DragTool, LassoTool, PaintTool, ScribbleTool
 from SAMFinetuneLib.tools.markers import PromptMarkers
 from SAMFinetuneLib.views import SliceViews
 
-Tool = Literal["", "positive", "negative", "box", "lasso", "scribble_positive", "scribble_negative"]
-TOOLS: tuple[Tool, ...] = ("positive", "negative", "box", "lasso", "scribble_positive", "scribble_negative")
+Tool = Literal[
+    "",
+    "positive",
+    "negative",
+    "box",
+    "lasso",
+    "scribble_positive",
+    "scribble_negative",
+    "paint_positive",
+    "paint_negative",
+]
 
 _CURSOR_CENTER = 15
 
@@ -22,8 +31,8 @@ _CURSOR_CENTER = 15
 class Toolbelt:
     """Takes tools up and puts them away.
 
-    Points are placed by Slicer's own markups (so that they look and behave like all others); box, lasso and scribble
-    take over the left mouse button.
+    Points are placed by Slicer's own markups (so that they look and behave like all others); the others take over
+    the left mouse button.
 
     Attributes:
         changed: emitted after another tool was taken up, or none.
@@ -40,11 +49,14 @@ class Toolbelt:
         self.changed = Signal()
         self._markers, self._views, self._icons = markers, views, icons
         self._current: Tool = ""
+        self._brushes = (PaintTool(prompter, report, positive=True), PaintTool(prompter, report, positive=False))
         self._drag: dict[str, DragTool] = {
             "box": BoxTool(prompter, report),
             "lasso": LassoTool(prompter, report),
             "scribble_positive": ScribbleTool(prompter, report, positive=True),
             "scribble_negative": ScribbleTool(prompter, report, positive=False),
+            "paint_positive": self._brushes[0],
+            "paint_negative": self._brushes[1],
         }
         self._interaction_tag: tuple[Any, int] | None = None
 
@@ -52,6 +64,11 @@ class Toolbelt:
     def current(self) -> Tool:
         """The tool in hand; empty for none."""
         return self._current
+
+    def set_brush(self, diameter: float) -> None:
+        """How wide the brush paints, in mm."""
+        for brush in self._brushes:
+            brush.diameter = diameter
 
     def take(self, tool: Tool) -> None:
         """Take up a tool, or none with an empty name."""

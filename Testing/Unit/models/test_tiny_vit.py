@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from SAMFinetuneLogic.models.tiny_vit import TinyViT
-from SAMFinetuneLogic.models.torch_compat import import_segment_anything
+from SAMFinetuneLogic.models.torch_compat import import_torchvision
 
-import_segment_anything()  # timm imports torchvision too
+import_torchvision()  # timm imports it
 
 
 def randomised(module, seed=0):
