@@ -86,7 +86,7 @@ def test_automatic_mode_and_predict(run, a_pair, a_checkpoint, a_job, tmp_path):
         "finetune", "--pair", *a_pair, "--job", folder, "--model", a_checkpoint, "--mode", "automatic", *QUICK
     )
     assert code == 0, err
-    assert "(no prompts)" in out
+    assert "(no prompts; the base by few-shot without training)" in out
 
     result = tmp_path / "found.nii.gz"
     code, out, err = run("predict", a_pair[0], result, "--adapter", folder, "--model", a_checkpoint, "--json")
