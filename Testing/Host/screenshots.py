@@ -51,7 +51,7 @@ def main(folder: Path) -> None:
     middle = bench.prompter.prompts()[0].prompt.position
     panel.prompt.ui.acceptButton.click()
     _annotate_around(bench, first, middle, panel)
-    panel.propagate.ui.methodSelector.setCurrentIndex(1)
+    panel.propagate.ui.methodSelector.setCurrentIndex(0)
     panel.propagate.ui.propagateButton.click()
     _wait(lambda: not bench.propagation.running, "the propagation", panel)
     save("propagate", "propagate")
