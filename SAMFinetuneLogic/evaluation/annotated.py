@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from SAMFinetuneLogic.evaluation.manifest import Case
-from SAMFinetuneLogic.evaluation.structures import Structure, case_structures
+from SAMFinetuneLogic.evaluation.structures import Structure, case_structures, equally_spaced
 from SAMFinetuneLogic.evaluation.targets import Target
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.labels import LabelMap, default_segment
@@ -55,9 +55,7 @@ class AnnotatedVolume:
 
     def annotated(self, count: int) -> tuple[int, ...]:
         """The slices that the user draws on: equally spaced ones among those that show any structure."""
-        shown = sorted({k for structure in self.structures for k in structure.present})
-        places = np.round(np.linspace(0, len(shown) - 1, count + 2)[1:-1]).astype(int)
-        return tuple(sorted({shown[place] for place in places}))
+        return equally_spaced(sorted({k for structure in self.structures for k in structure.present}), count)
 
     def learned(self, indices: Sequence[int]) -> "LabelledSet":
         """The annotated slices."""

@@ -1,7 +1,7 @@
 """What is continued through a volume: the large structures of a case, and which of their slices are annotated."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +49,13 @@ class Structure:
         """
         if count == 1:
             return (self.target.slice.index,)
-        places = np.round(np.linspace(0, len(self.present) - 1, count + 2)[1:-1]).astype(int)
-        return tuple(sorted({self.present[place] for place in places}))
+        return equally_spaced(self.present, count)
+
+
+def equally_spaced(indices: Sequence[int], count: int) -> tuple[int, ...]:
+    """``count`` of some slices, ascending, or fewer where there are not so many: equally spaced, without the ends."""
+    places = np.round(np.linspace(0, len(indices) - 1, count + 2)[1:-1]).astype(int)
+    return tuple(sorted({indices[place] for place in places}))
 
 
 def case_structures(case: Case, max_labels: int | None = None, window: str = "auto") -> Iterator[Structure]:
