@@ -11,8 +11,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def uncompiled(function: Function) -> Function:
     """As ``torch.compiler.disable``, which loads the compiler where it decorates: in each process, used or not.
 
-    Here the compiler is asked to leave the function alone once it has been loaded by whoever compiles.
+    Here the compiler is asked to leave the function alone once it has been loaded by whoever compiles. Who loads it
+    before this module gets torch's own decorator, at which the compiler does not look twice.
     """
+    if "torch._dynamo" in sys.modules:
+        import torch
+
+        return torch.compiler.disable(function)
     kept_out: list[Callable[..., Any]] = []
 
     @functools.wraps(function)

@@ -40,6 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
+    if arguments.compile:
+        import torch._dynamo  # before the network's modules, which ask it to leave some functions alone
+
     from SAMFinetuneLogic.models.device import choose_device
     from SAMFinetuneLogic.synthetic.release import export_checkpoint
     from SAMFinetuneLogic.synthetic.trainer import STATE_FILE, TrainingSettings

@@ -16,7 +16,7 @@ from SAMFinetuneLogic.synthetic.prompt_simulation import (
 )
 
 CLICK, CLICKS, BOX, BOX_AND_CLICK, EARLIER_MASK, OTHER_SLICE, NOTHING = range(7)
-_KIND_WEIGHTS = torch.tensor([0.36, 0.13, 0.33, 0.06, 0.06, 0.05, 0.01])
+_KIND_WEIGHTS = torch.tensor([0.34, 0.11, 0.40, 0.05, 0.05, 0.04, 0.01])
 _CLICK_SLOTS = 6
 _TOKENS_ONLY = 0.06
 
@@ -66,7 +66,7 @@ def first_prompts(batch: Batch, generator: torch.Generator) -> tuple[Prompts, to
         labels[chosen, place] = inside[chosen].float()
 
     hinted = torch.where((kinds == EARLIER_MASK)[:, None, None], partner, targets)
-    amount = 0.08 * torch.rand(count, generator=generator) * (torch.rand(count, generator=generator) < 0.7)
+    amount = 0.08 * torch.rand(count, generator=generator) * (torch.rand(count, generator=generator) < 0.5)
     boxed = (kinds == BOX) | (kinds == BOX_AND_CLICK)
     boxed |= (kinds == EARLIER_MASK) & (torch.rand(count, generator=generator) < 0.6)
     boxed &= hinted.flatten(1).any(1)

@@ -3,8 +3,9 @@
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
-import sys
 import torch
 from SAMFinetuneLogic.models.uncompiled import uncompiled
 
@@ -33,7 +34,7 @@ def backend(module, _):
 
 x = torch.randn(5)
 plain = whole(x)
-assert "torch._dynamo" not in sys.modules
+assert ("torch._dynamo" in sys.modules) == loaded_before
 compiled = torch.compile(whole, backend=backend, dynamic=False)
 assert torch.equal(compiled(x), plain) and torch.equal(compiled(x), plain)
 assert graphs == [["sin"], ["cos"]], graphs
@@ -41,6 +42,8 @@ assert len(compiling) == 9 and not any(compiling)
 """
 
 
-def test_uncompiled_functions_are_left_out_of_graphs():
-    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
+@pytest.mark.parametrize("loaded_before", [False, True])
+def test_uncompiled_functions_are_left_out_of_graphs(loaded_before):
+    start = f"import sys\nloaded_before = {loaded_before}\n" + ("import torch._dynamo\n" if loaded_before else "")
+    done = subprocess.run([sys.executable, "-c", start + CODE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
