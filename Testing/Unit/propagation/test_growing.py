@@ -12,7 +12,7 @@ from SAMFinetuneLogic.metrics import dice
 from SAMFinetuneLogic.propagation import growing
 from SAMFinetuneLogic.propagation.annotations import Annotations
 from SAMFinetuneLogic.propagation.extent import extent_of
-from SAMFinetuneLogic.propagation.growing import STEP_COST, GrowthCandidate, path_lengths
+from SAMFinetuneLogic.propagation.growing import STEP_COST, GrowthCandidate, _reduced, enlarged, path_lengths
 from SAMFinetuneLogic.propagation.interpolation import InterpolationCandidate
 
 WINDOW = Window(0, 255, "as_is")
@@ -89,3 +89,25 @@ def test_beyond_its_extent_there_is_nothing(a_moving_disc):
     grown = GrowthCandidate(volume, WINDOW, {1: extent_of(annotations, 1, 3, 6)}).fit(annotations)
     assert grown.predict(1, 8).area == 0 and grown.predict(1, 6).area > 0
     assert grown.predict(1, 6).shape == (64, 64)
+
+
+def test_enlarging_gives_a_pixel_the_value_of_the_cell_that_looks_like_it():
+    # A bright line one pixel wide, seen by cells of 3 x 3 pixels of which those on the line are brighter.
+    pixels = np.zeros((24, 24), dtype=np.float32)
+    pixels[:, 11] = 255.0
+    cells = np.where(_reduced(pixels, (8, 8)) > 40, 1.0, -1.0).astype(np.float32)
+    found = enlarged(cells, np.where(pixels > 0, 85.0, 0.0).astype(np.float32))
+    # Cells with a third of the line in them have a gray value of 28: the line itself is nearer to that than the rest.
+    np.testing.assert_array_equal(found > 0, pixels > 0)
+    flat = enlarged(np.full((5, 7), 0.25, dtype=np.float32), pixels)
+    np.testing.assert_allclose(flat, 0.25, rtol=1e-5)
+
+
+def test_enlarging_without_contrast_is_smooth_and_keeps_symmetry():
+    rng = np.random.default_rng(4)
+    cells = rng.normal(size=(6, 9)).astype(np.float32)
+    gray = np.full((21, 30), 70.0, dtype=np.float32)
+    found = enlarged(cells, gray)
+    np.testing.assert_allclose(found[::-1], enlarged(cells[::-1], gray), atol=1e-5)
+    np.testing.assert_allclose(found.T, enlarged(np.ascontiguousarray(cells.T), gray.T), atol=1e-5)
+    assert found.min() >= cells.min() - 1e-5 and found.max() <= cells.max() + 1e-5
