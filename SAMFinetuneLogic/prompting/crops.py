@@ -11,7 +11,10 @@ from SAMFinetuneLogic.prompting.slice_image import Crop
 MARGIN = 2.0
 """The crop's side is at least so many times the object's: SAM sees the surroundings, and a mask can grow."""
 MIN_CROP_PIXELS = 32
-"""Least side of a crop, in pixels of the finer direction: below, there is nothing more to see."""
+"""Least side of such a crop, in pixels of the finer direction: below, there is nothing more to see."""
+
+BOX_MARGIN = 1.25
+"""The side of the crop around a drawn box: nothing of the structure lies outside, so that a little is enough."""
 
 Bounds = tuple[int, int, int, int]
 """First and last row and column, inclusive: (row0, col0, row1, col1)."""
@@ -60,4 +63,22 @@ def crop_around(bounds: Bounds, shape: tuple[int, int], spacing: tuple[float, fl
     step = np.maximum(1, lengths // 8)
     origin = np.round(((low + high + 1 - lengths) / 2) / step).astype(int) * step
     origin = np.clip(origin, 0, np.array(shape) - lengths)
+    return Crop(int(origin[0]), int(origin[1]), int(lengths[0]), int(lengths[1]))
+
+
+def crop_around_box(box: np.ndarray, shape: tuple[int, int], spacing: tuple[float, float]) -> Crop:
+    """The crop of a slice around a drawn box, square in mm where the slice is large enough.
+
+    Unlike the crop around an answer, which changes from click to click, it fits closely.
+
+    Args:
+        box: (row0, col0, row1, col1), pixels inclusive.
+        shape: (rows, cols) of the slice.
+        spacing: (row_mm, col_mm).
+    """
+    low, high = np.floor(np.asarray(box[:2]) + 0.5).astype(int), np.floor(np.asarray(box[2:]) + 0.5).astype(int)
+    side = BOX_MARGIN * float(((high - low + 1) * np.array(spacing)).max())
+    lengths = np.maximum(np.round(side / np.array(spacing)).astype(int), high - low + 3)
+    lengths = np.minimum(lengths, shape)
+    origin = np.clip((low + high + 1 - lengths) // 2, 0, np.array(shape) - lengths)
     return Crop(int(origin[0]), int(origin[1]), int(lengths[0]), int(lengths[1]))

@@ -1,15 +1,17 @@
-"""A second, closer look at small structures.
+"""Closer looks: at small structures, and at what is in a box.
 
 An object that covers few of the network's input pixels gets a coarse outline. It is looked at again on a crop around
-it, which fills the network's input: with the same prompts, and with the first mask as mask prompt.
+it, which fills the network's input: with the same prompts, and with the first mask as mask prompt. A box tells from
+the start where the object is; a network with a coarse input looks at nothing else.
 """
 
 from dataclasses import replace
 
 import numpy as np
 
+from SAMFinetuneLogic.metrics import tight_box
 from SAMFinetuneLogic.prompting.candidates import Candidates
-from SAMFinetuneLogic.prompting.crops import Bounds, crop_around, object_bounds
+from SAMFinetuneLogic.prompting.crops import Bounds, crop_around, crop_around_box, object_bounds
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
 from SAMFinetuneLogic.prompting.slice_image import Crop
@@ -22,6 +24,11 @@ MIN_ZOOM = 1.25
 """A crop that is enlarged by less than this shows nothing new."""
 OUTSIDE_LOGIT = -7.0
 """Logit outside of the crop, at most: a probability of 0.001."""
+COARSE_INPUT = 256
+"""Networks with an input of at most so many pixels a side look at each box from close by. For a finer one the whole
+slice is fine enough, and one more look takes long."""
+SINGLE_MASK_BONUS = 0.05
+"""By so much IoU with the box must the extent of another candidate be better to come before the single mask."""
 
 
 def refine(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts, first: Candidates) -> Candidates:
@@ -53,6 +60,67 @@ def refine(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePro
     return _paste(predictor, embedded, first, second, crop)
 
 
+def look_into_box(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts) -> Candidates | None:
+    """The answer to a box, and to clicks in it, on a crop around the box.
+
+    A box alone is answered with all candidates. As it was drawn around the structure, the one whose extent fits it
+    best comes first.
+
+    Args:
+        predictor: the model.
+        embedded: the whole slice.
+        prompts: with one box.
+
+    Returns:
+        None where the whole slice is as good: the network's input is fine, the box is large, or nothing is found.
+    """
+    if not looks_into_boxes(predictor) or len(prompts.boxes) != 1:
+        return None
+    crop = _box_crop(embedded, prompts)
+    if crop is None:
+        return None
+    inside = _into_crop(prompts, crop)
+    alone = not len(inside.points) and predictor.model.entry.multimask
+    closer = predictor.embed(embedded.image.cropped(crop))
+    found = predictor.predict(closer, inside.points, inside.labels, inside.boxes[0], multimask=alone)
+    order = _by_fit(found.masks, inside.boxes[0])
+    if not found.masks[order[0]].any():
+        return None
+    on_slice = np.full((len(order), *embedded.image.shape), OUTSIDE_LOGIT, dtype=np.float32)
+    on_slice[:, *crop.slices] = found.slice_logits[order]
+    size = predictor.model.mask_size
+    coarse = [embedded.transform.mask_to_prompt(each, size)[0].cpu().numpy() for each in on_slice]
+    return Candidates(on_slice, np.stack(coarse), found.predicted_iou[order], notices=found.notices, refined=True)
+
+
+def looks_into_boxes(predictor: SlicePredictor) -> bool:
+    """Whether the model answers a box on a crop around it."""
+    return predictor.model.preprocessing.size <= COARSE_INPUT and "box" in predictor.model.entry.prompts
+
+
+def _box_crop(embedded: EmbeddedSlice, prompts: SlicePrompts) -> Crop | None:
+    """The crop around the box, or None if it shows hardly more than the slice does."""
+    crop = crop_around_box(prompts.boxes[0], embedded.image.shape, embedded.image.spacing)
+    return crop if _enlargement(embedded, crop) >= MIN_ZOOM else None
+
+
+def _by_fit(masks: np.ndarray, box: np.ndarray) -> list[int]:
+    """The order of masks (n, rows, cols) by the IoU of their extent with a box; a bonus is given to the first."""
+    fits = [SINGLE_MASK_BONUS if number == 0 else 0.0 for number in range(len(masks))]
+    for number, mask in enumerate(masks):
+        if mask.any():
+            fits[number] += _box_iou(np.array(tight_box(mask)), box)
+    return sorted(range(len(masks)), key=lambda number: -fits[number])
+
+
+def _box_iou(first: np.ndarray, second: np.ndarray) -> float:
+    """IoU of two boxes (row0, col0, row1, col1) of pixels, inclusive."""
+    overlap = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]) + 1
+    shared = float(np.prod(np.maximum(overlap, 0)))
+    both = float(np.prod(first[2:] - first[:2] + 1) + np.prod(second[2:] - second[:2] + 1))
+    return shared / (both - shared)
+
+
 def is_small(bounds: Bounds, embedded: EmbeddedSlice) -> bool:
     """Whether an object covers so few input pixels that a closer look pays."""
     scale = embedded.transform.scale
@@ -64,6 +132,8 @@ def _closer_look(
     predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts, first: Candidates
 ) -> Crop | None:
     """The crop to look at, or None where a second look cannot help."""
+    if len(prompts.boxes) and looks_into_boxes(predictor):
+        return _box_crop(embedded, prompts)
     bounds = object_bounds(first.mask, prompts)
     if bounds is None or not is_small(bounds, embedded):
         return None
@@ -71,14 +141,16 @@ def _closer_look(
         return None
     shape = embedded.image.shape
     crop = crop_around(bounds, shape, embedded.image.spacing)
-    # Both sides are scaled alike (up to rounding), so that the longer one tells the enlargement.
-    enlarged = min(shape[0] / crop.rows, shape[1] / crop.cols)
+    return crop if _enlargement(embedded, crop) >= MIN_ZOOM else None
+
+
+def _enlargement(embedded: EmbeddedSlice, crop: Crop) -> float:
+    """How many times larger the network sees a crop than it sees the same part of the slice."""
+    (rows, cols), (row_mm, col_mm) = embedded.image.shape, embedded.image.spacing
     if embedded.transform.preprocessing.geometry == "longest_pad":
-        spacing = embedded.image.spacing
-        enlarged = max(shape[0] * spacing[0], shape[1] * spacing[1]) / max(
-            crop.rows * spacing[0], crop.cols * spacing[1]
-        )
-    return crop if enlarged >= MIN_ZOOM else None
+        # Both sides are scaled alike, so that the longer one tells.
+        return max(rows * row_mm, cols * col_mm) / max(crop.rows * row_mm, crop.cols * col_mm)
+    return min(rows / crop.rows, cols / crop.cols)
 
 
 def _into_crop(prompts: SlicePrompts, crop: Crop) -> SlicePrompts:

@@ -11,7 +11,7 @@ from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.placement import STROKE_LOGIT, SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
-from SAMFinetuneLogic.prompting.refine import refine
+from SAMFinetuneLogic.prompting.refine import look_into_box, refine
 
 
 def predict_slice(
@@ -34,7 +34,7 @@ def predict_slice(
         embedded: the slice.
         prompts: in the slice's pixels.
         feedback: (h, w) low resolution logits of the mask chosen before; it takes the place of the user's mask.
-        refine_small: look closer at small structures, see :mod:`SAMFinetuneLogic.prompting.refine`.
+        refine_small: look closer at small structures and into boxes, see :mod:`SAMFinetuneLogic.prompting.refine`.
 
     Raises:
         InputError: no prompts, or nothing but negative points.
@@ -61,6 +61,8 @@ def _predict_part(
 ) -> Candidates:
     """One answer of the model; ``prompts`` has one box at most."""
     box = prompts.boxes[0] if len(prompts.boxes) else None
+    if refine_small and mask_prompt is None and (answer := look_into_box(predictor, embedded, prompts)) is not None:
+        return answer
     first = predictor.predict(embedded, prompts.points, prompts.labels, box, mask_prompt)
     return refine(predictor, embedded, prompts, first) if refine_small else first
 

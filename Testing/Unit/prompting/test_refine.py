@@ -14,10 +14,10 @@ from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.windows import Window
 from SAMFinetuneLogic.models.preprocessing import Preprocessing, SliceTransform
 from SAMFinetuneLogic.prompting.candidates import Candidates
-from SAMFinetuneLogic.prompting.crops import MIN_CROP_PIXELS, crop_around, object_bounds
+from SAMFinetuneLogic.prompting.crops import MIN_CROP_PIXELS, crop_around, crop_around_box, object_bounds
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
-from SAMFinetuneLogic.prompting.refine import refine
+from SAMFinetuneLogic.prompting.refine import look_into_box, refine
 from SAMFinetuneLogic.prompting.slice_image import SliceImage
 
 SIZE = 64
@@ -28,7 +28,9 @@ class SharpEyes:
 
     def __init__(self, second=None):
         self.model = SimpleNamespace(
-            mask_size=(SIZE // 4, SIZE // 4), entry=SimpleNamespace(prompts=("point", "box", "mask"))
+            mask_size=(SIZE // 4, SIZE // 4),
+            entry=SimpleNamespace(prompts=("point", "box", "mask"), multimask=True),
+            preprocessing=SimpleNamespace(size=SIZE),
         )
         self.asked = []
         self._second = second
@@ -150,6 +152,70 @@ def test_a_real_model_refines_and_caches(a_model):
     first = predictor.predict(embedded, prompts.points, prompts.labels, prompts.boxes[0])
     answer = refine(predictor, embedded, prompts, replace(first, slice_logits=np.where(truth, 3.0, -3.0)[None]))
     assert answer.masks.shape == (1, 300, 300)
+
+
+# Boxes
+
+
+def box_question(box, shape=(400, 400), eyes=None, points=()):
+    """(answer, stand-in) for a box around a bright disc."""
+    eyes = eyes or SharpEyes()
+    truth = disc(shape, (90, 300), 20)
+    image = SliceImage(255 * truth.astype(np.uint8), (1.0, 1.0), SliceIndex("k", 0), Window(0.0, 255.0, "as_is"))
+    points = np.array(points, dtype=float).reshape(-1, 2)
+    prompts = SlicePrompts(points, np.ones(len(points), dtype=int), np.array([box], dtype=float))
+    return truth, look_into_box(eyes, eyes.embed(image), prompts), eyes
+
+
+def test_a_box_is_looked_into_at_once():
+    truth, answer, eyes = box_question((71, 281, 109, 319))
+    assert len(eyes.asked) == 1 and eyes.asked[0].mask is None and eyes.asked[0].multimask is True
+    assert dice(answer.mask, truth) > 0.97 and answer.refined
+    assert answer.mask_logits.shape == (16, 16)
+    crop = eyes.asked[0].embedded.image.crop
+    assert crop.row <= 71 and crop.col <= 281 and crop.row + crop.rows > 109 and crop.col + crop.cols > 319
+    assert (answer.slice_logits[0][: crop.row] == -7).all()
+
+
+def test_clicks_in_a_box_go_along_and_leave_one_answer():
+    truth, answer, eyes = box_question((71, 281, 109, 319), points=[(90, 300)])
+    crop = eyes.asked[0].embedded.image.crop
+    np.testing.assert_allclose(eyes.asked[0].points[0] + (crop.row, crop.col), (90, 300))
+    assert eyes.asked[0].multimask is False and dice(answer.mask, truth) > 0.97
+
+
+def test_of_several_answers_to_a_box_the_one_that_fills_it_comes_first():
+    class Undecided(SharpEyes):
+        def predict(self, *arguments, **named):
+            found = super().predict(*arguments, **named)
+            rows = np.arange(found.slice_logits.shape[1])[:, None]
+            upper_half = np.where(rows < found.slice_logits.shape[1] / 2, found.slice_logits, -5.0)
+            both = np.concatenate([upper_half, found.slice_logits])
+            return Candidates(both, np.repeat(found.logits, 2, 0), np.array([0.9, 0.3], dtype=np.float32))
+
+    truth, answer, _ = box_question((71, 281, 109, 319), eyes=Undecided())
+    assert dice(answer.mask, truth) > 0.97 and answer.score == pytest.approx(0.3) and answer.count == 2
+    assert answer.next().score == pytest.approx(0.9) and 0.4 < dice(answer.next().mask, truth) < 0.8
+
+
+def test_a_large_box_a_fine_network_and_nothing_found_are_left_to_the_whole_slice():
+    assert box_question((10, 10, 390, 390))[1] is None
+    fine = SharpEyes()
+    fine.model.preprocessing = SimpleNamespace(size=1024)
+    assert box_question((71, 281, 109, 319), eyes=fine)[1] is None
+    assert box_question((200, 100, 240, 140))[1] is None  # nothing bright in there
+
+
+@given(st.data())
+def test_the_crop_around_a_box_holds_it_and_lies_within_the_slice(data):
+    shape = (data.draw(st.integers(1, 600)), data.draw(st.integers(1, 600)))
+    spacing = (data.draw(st.floats(0.2, 6)), data.draw(st.floats(0.2, 6)))
+    rows = sorted(data.draw(st.tuples(*[st.floats(0, shape[0] - 1)] * 2)))
+    cols = sorted(data.draw(st.tuples(*[st.floats(0, shape[1] - 1)] * 2)))
+    crop = crop_around_box(np.array([rows[0], cols[0], rows[1], cols[1]]), shape, spacing)
+    assert crop.row >= 0 and crop.row + crop.rows <= shape[0] and crop.col >= 0 and crop.col + crop.cols <= shape[1]
+    assert crop.row <= rows[0] + 0.5 and rows[1] - 0.5 <= crop.row + crop.rows - 1
+    assert crop.col <= cols[0] + 0.5 and cols[1] - 0.5 <= crop.col + crop.cols - 1
 
 
 # Bounds and crops
