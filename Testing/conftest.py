@@ -48,3 +48,11 @@ def _own_cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
     """No test reads or writes the user's downloaded models and cached embeddings."""
     monkeypatch.setenv("SAMFINETUNE_HOME", str(tmp_path_factory.getbasetemp() / "home"))
     monkeypatch.delenv("SAMFINETUNE_MODELS", raising=False)
+
+
+@pytest.fixture(scope="session")
+def a_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights in the default model's architecture, made tiny."""
+    from small_models import write_small_compact
+
+    return write_small_compact(tmp_path_factory.mktemp("models") / "tiny.safetensors")

@@ -3,30 +3,33 @@
 Results come into the scene as each is done.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import qt
 
 from SAMFinetuneLib.collection import Collection
 from SAMFinetuneLib.inference import Inference
 from SAMFinetuneLib.long_work import Ask
 from SAMFinetuneLib.prompter import Prompter
+from SAMFinetuneLib.review import COLLECTED, UNKNOWN, Review, ordered, review_record
+from SAMFinetuneLib.step_writing import Result, StepWriting, Undo
+from SAMFinetuneLib.volume_result import masks_of, review_entries
 from SAMFinetuneLib.work import Work
 from SAMFinetuneLogic.errors import InputError
-from SAMFinetuneLogic.imaging.axes import Axis, SliceIndex, array_axis
+from SAMFinetuneLogic.fewshot.results import FewShotResult, VolumeResult
 from SAMFinetuneLogic.imaging.volume import Volume
-from SAMFinetuneLogic.mrml.annotated import annotated_slices
-from SAMFinetuneLogic.mrml.editing import SegmentWriter
-from SAMFinetuneLogic.mrml.segments import add_segment, add_segmentation, segment_ids, slice_mask
+from SAMFinetuneLogic.mrml.editing import SegmentWriter, Written
+from SAMFinetuneLogic.mrml.renumbering import grid_record
+from SAMFinetuneLogic.mrml.segments import add_segmentation
+from SAMFinetuneLogic.mrml.session_record import SavedWork, save_work
 from SAMFinetuneLogic.mrml.volumes import geometry_key, read_volume
-from SAMFinetuneLogic.worker.answers import AdapterAnswer, FewShotAnswer
 
 SaveState = Callable[[], None]
-Answer = FewShotAnswer | AdapterAnswer
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +42,26 @@ class _Target:
     key: tuple[Any, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """How a result is written, what follows, and its undo."""
+
+    writer: SegmentWriter
+    finish: Callable[[], None] = _nothing
+    undo: Undo | None = None
+    saved: bool = False
+
+
 class Applying:
     """Segments the open volume, or others that are loaded.
 
     Args:
         collection: what is applied; its place for long work is used.
+        review: queues the open volume's slices in order of doubt; those of other volumes when they are opened.
         open_work: what is open, or None.
         save_state: of the Segment Editor, or None without one.
+        writing: writes the results, in steps.
+        undo: takes back the last edit of the open segmentation.
 
     Attributes:
         results: the segmentation nodes of the last run, one for each volume that is done.
@@ -63,21 +79,22 @@ class Applying:
         inference: Inference,
         prompter: Prompter,
         collection: Collection,
+        review: Review,
         open_work: Callable[[], Work | None],
         save_state: Callable[[], SaveState | None],
+        writing: StepWriting,
+        undo: Undo,
     ) -> None:
         self.results: tuple[Any, ...] = ()
-        self._inference, self._prompter, self._collection = inference, prompter, collection
+        self._inference, self._prompter = inference, prompter
+        self._collection, self._review = collection, review
         self._long = collection.long
         self._open_work, self._save_state = open_work, save_state
         self._queue: list[Any] = []
         self._count = 0
         self._adapter: Path | None = None
-        self._steps: Iterator[tuple[int, int, Any]] | None = None
-        self._finish: Callable[[], None] = _nothing
-        self._timer = qt.QTimer()
-        self._timer.setInterval(0)
-        self._timer.connect("timeout()", self._write_on)
+        self._writing, self._undo = writing, undo
+        self._result: Result | None = None
 
     def start(self, volume_nodes: Sequence[Any] | None = None, adapter: Path | None = None) -> None:
         """Apply the collection or an adapter; returns at once.
@@ -115,14 +132,15 @@ class Applying:
 
     def stop(self) -> None:
         """Stop without waiting for a result that is being written."""
-        self._timer.stop()
-        self._queue, self._steps = [], None
+        self._queue = []
+        result, self._result = self._result, None
+        self._writing.drop(result)
         if self._long.running:
             self._long.end()
 
     def _on_stop(self) -> None:
         self._queue = []  # a result that is being written is written to its end
-        if self._steps is None:
+        if self._result is None:
             self._collection.summary = self._summary("Stopped")
 
     def _next(self) -> None:
@@ -157,94 +175,79 @@ class Applying:
             return _Target(node, work.segmentation_node, work.volume, geometry_key(node))
         return _Target(node, None, read_volume(node).volume, geometry_key(node))
 
-    def _write(self, target: _Target, answer: Answer) -> None:
+    def _write(self, target: _Target, answer: VolumeResult) -> None:
         node, segmentation = target.volume_node, target.segmentation_node
         gone = node.GetScene() is None or (segmentation is not None and segmentation.GetScene() is None)
+        self._writing.finish()
         if gone or geometry_key(node) != target.key:
             raise InputError(f"{node.GetName()} was changed or removed meanwhile: start again.")
         if segmentation is None:
             scene = node.GetScene()
             name = scene.GenerateUniqueName(f"{node.GetName()} segmentation")
             segmentation = add_segmentation(scene, node, target.volume, name)
-            writer, finish = _own_writer(segmentation, target)
+            place = _own_place(segmentation, target)
         else:
-            writer, finish = self._open_writer(segmentation, target)
-        masks = _masks(segmentation, target.volume, answer)
+            place = self._open_place(segmentation, target)
+        masks = masks_of(segmentation, target.volume, answer)
 
-        def done() -> None:
-            finish()
+        def ended() -> None:
+            self._result = None
+            place.finish()
+            self._next()
+
+        def done(_written: Written | None) -> None:
+            self._queue_slices(target, segmentation, answer)
             self.results = (*self.results, segmentation)
             self._collection.summary = self._summary("Done")
+            ended()
 
-        self._steps, self._finish = writer.write_in_steps(masks, answer.axis), done
-        self._timer.start()
+        def taken_back() -> None:
+            ended()
+            if not self.results:
+                self._collection.summary = "Taken back: nothing was written."
+                self._long.changed.emit()
 
-    def _open_writer(self, segmentation: Any, target: _Target) -> tuple[SegmentWriter, Callable[[], None]]:
+        def failed(error: Exception) -> None:
+            self._queue, self._result = [], None
+            self._long.fail(error)
+
+        steps = place.writer.write_in_steps(masks, answer.axis)
+        self._result = Result(steps, self._on_step, done, taken_back, failed, place.undo, place.saved)
+        self._writing.write(self._result)
+
+    def _open_place(self, segmentation: Any, target: _Target) -> "_Place":
         """With the Segment Editor's masking, and its undo from before new segments are added."""
         work, save_state = self._open_work(), self._save_state()
         if work is None or work.segmentation_node is not segmentation:
-            return _own_writer(segmentation, target)
+            return _own_place(segmentation, target)
         if save_state is None:
-            return work.writer, _nothing
+            return _Place(work.writer, undo=self._undo)
         save_state()
         editor = work.writer.editor_node
-        return SegmentWriter(segmentation, target.volume_node, target.volume, editor, _nothing), _nothing
+        writer = SegmentWriter(segmentation, target.volume_node, target.volume, editor, _nothing)
+        return _Place(writer, undo=self._undo, saved=True)
 
-    def _write_on(self) -> None:
-        """A few slices at a time: the user interface must not stand still."""
-        if self._steps is None:
-            self._timer.stop()
-            return
-        try:
-            step = next(self._steps, None)
-            if step is not None:
-                self._long.say(self._long.doing, *step[:2])
-                return
-            self._timer.stop()
-            self._steps = None
-            self._finish()
-            self._next()
-        except Exception as error:  # a node may have been removed
-            self._timer.stop()
-            self._queue, self._steps = [], None
-            self._long.fail(error)
+    def _queue_slices(self, target: _Target, segmentation: Any, answer: VolumeResult) -> None:
+        """For the Review section, at once or when the volume is opened."""
+        if isinstance(answer, FewShotResult):
+            entries, note = review_entries(segmentation, target.volume, answer), COLLECTED
+        else:
+            entries, note = [], UNKNOWN
+        work = self._open_work()
+        if work is not None and work.segmentation_node is segmentation:
+            self._review.set_entries(work, entries, note)
+        else:
+            settings = {"review": review_record(ordered(entries), note), "grid": grid_record(target.volume)}
+            save_work(target.volume_node, segmentation, SavedWork(axis=answer.axis, settings=settings))
+
+    def _on_step(self, done: int, total: int) -> None:
+        self._long.say(self._long.doing, done, total)
 
     def _summary(self, word: str) -> str:
         names = ", ".join(node.GetName() for node in self.results)
         return f"{word}: {len(self.results)} of {self._count} volumes." + (f" Results in {names}." if names else "")
 
 
-def _own_writer(segmentation: Any, target: _Target) -> tuple[SegmentWriter, Callable[[], None]]:
+def _own_place(segmentation: Any, target: _Target) -> "_Place":
     writer = SegmentWriter(segmentation, target.volume_node, target.volume)
-    return writer, writer.close
-
-
-def _masks(segmentation: Any, volume: Volume, answer: Answer) -> dict[str, dict[int, np.ndarray]]:
-    """Of each class by segment and slice; missing segments are added. What the user has annotated is left as it is."""
-    axis = answer.axis
-    stack = np.moveaxis(answer.labels.voxels, array_axis(axis), 0)
-    known = {segmentation.GetSegmentation().GetSegment(each).GetName(): each for each in segment_ids(segmentation)}
-    annotated = _annotated(segmentation, volume, axis)
-    masks: dict[str, dict[int, np.ndarray]] = {}
-    for segment in answer.labels.segments:
-        segment_id = known.get(segment.name) or add_segment(segmentation, segment.name, segment.color)
-        kept = annotated.get(segment_id, {})
-        found = {index: stack[index] == segment.value for index in range(len(stack)) if index not in kept}
-        for other, by_slice in annotated.items():
-            if other != segment_id:
-                for index in by_slice.keys() & found.keys():
-                    found[index] = found[index] & ~by_slice[index]
-        masks[segment_id] = found
-    return masks
-
-
-def _annotated(segmentation: Any, volume: Volume, axis: Axis) -> dict[str, dict[int, np.ndarray]]:
-    return {
-        segment_id: {index: slice_mask(segmentation, segment_id, volume, SliceIndex(axis, index)) for index in indices}
-        for segment_id in segment_ids(segmentation)
-        if (indices := annotated_slices(segmentation, segment_id, volume, axis))
-    }
-
-
-def _nothing() -> None:
-    pass
+    return _Place(writer, writer.close)

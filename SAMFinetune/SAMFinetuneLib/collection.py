@@ -11,12 +11,13 @@ from SAMFinetuneLib.inference import Inference
 from SAMFinetuneLib.long_work import LongWork
 from SAMFinetuneLib.prompter import Prompter
 from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.fewshot.fit_record import FitRecord
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.files import atomic_target
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.models.store import cache_home
 from SAMFinetuneLogic.mrml.session_record import FileReference, SavedWork
-from SAMFinetuneLogic.worker.answers import CollectionInfo, FitInfo
+from SAMFinetuneLogic.worker.answers import CollectionInfo
 from SAMFinetuneLogic.worker.requests import LabelledSlices
 
 SUFFIX = ".safetensors"
@@ -270,7 +271,7 @@ class Collection:
         self.summary = "Stopped."
         self._read()
 
-    def _on_fitted(self, fit: FitInfo) -> None:
+    def _on_fitted(self, fit: FitRecord) -> None:
         if self.info is not None:
             self.info = replace(self.info, fit=fit)
         seconds = sum(fit.seconds)

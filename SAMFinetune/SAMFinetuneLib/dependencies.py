@@ -46,6 +46,8 @@ class Dependencies:
         except InstallError:
             raise
         except Exception as error:
+            if "declined" in str(error):  # Slicer has no exception of its own for that
+                raise InstallError("Nothing was installed: press the button again when you are ready.") from error
             raise InstallError(
                 f"The installation did not succeed ({error}): check the connection and try again."
             ) from error
@@ -61,4 +63,6 @@ class Dependencies:
             ) from error
         logic: Any = PyTorchUtils.PyTorchUtilsLogic()
         if logic.installTorch(askConfirmation=True) is None:
-            raise InstallError("PyTorch was not installed: press the button again when you are ready.")
+            raise InstallError(
+                "PyTorch was not installed, so prompts are not answered: press the button again when you are ready."
+            )

@@ -3,6 +3,7 @@
 The model lives in another process (``SAMFinetuneLogic.worker``); a timer of the user interface polls its client.
 """
 
+import importlib.util
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -11,17 +12,20 @@ import qt
 
 from SAMFinetuneLib.signal import Signal
 from SAMFinetuneLib.work import Work
+from SAMFinetuneLogic.errors import ModelError
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.labels import LabelMap
 from SAMFinetuneLogic.prompting.session import PredictionRequest
 from SAMFinetuneLogic.prompting.slice_image import SliceImage
 from SAMFinetuneLogic.propagation.options import PropagationOptions
-from SAMFinetuneLogic.worker.interface import InferenceClient, Notice, Task
+from SAMFinetuneLogic.worker.interface import InferenceClient
 from SAMFinetuneLogic.worker.requests import ModelChoice
+from SAMFinetuneLogic.worker.tasks import Notice, Task
 
 _log = logging.getLogger(__name__)
 
 POLL_MS = 15
+NOT_INSTALLED = 'PyTorch is not installed: press "Install what is missing" at the top of the module.'
 NEIGHBOURS = 8
 """How many slices on each side of the one shown are encoded ahead."""
 
@@ -54,13 +58,20 @@ class Inference:
         self._loaded: ModelChoice | None = None
         self._encoded: set[tuple[int, SliceIndex]] = set()
         self._focus: tuple[int, SliceIndex] | None = None
+        self._found = False
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self.poll)
 
     @property
     def client(self) -> InferenceClient:
-        """The client; the process behind it starts with the first question."""
+        """The client; the process behind it starts with the first question.
+
+        Raises:
+            ModelError: PyTorch is not installed.
+        """
+        if not self._installed():
+            raise ModelError(NOT_INSTALLED)
         if self._client is None:
             self._client = self._make_client()
             self._client.on_notice = self._on_notice
@@ -68,7 +79,11 @@ class Inference:
         return self._client
 
     def start(self) -> None:
-        """Load the chosen model, if it is not loaded already."""
+        """Load the chosen model, if it is not loaded already. Without PyTorch, the status says what to do."""
+        if not self._installed():
+            self._loaded = None
+            self._set_status(NOT_INSTALLED)
+            return
         choice = self._choice()
         if choice == self._loaded:
             return
@@ -82,9 +97,16 @@ class Inference:
         self._loaded = None
         self.start()
 
-    def predict(self, work: Work, request: PredictionRequest, on_done: OnDone, on_failure: OnFailure) -> Task:
-        """Ask for the candidates of a prompt. A newer question on the same target takes the place of this one."""
+    def predict(self, work: Work, request: PredictionRequest, on_done: OnDone, on_failure: OnFailure) -> Task | None:
+        """Ask for the candidates of a prompt. A newer question on the same target takes the place of this one.
+
+        Returns:
+            None if there can be no answer; ``on_failure`` has been called then.
+        """
         self.start()
+        if not self._installed():
+            on_failure(ModelError(NOT_INSTALLED))
+            return None
         image = SliceImage.of(work.volume, request.target.slice, work.window)
         task: Task | None = None
 
@@ -103,7 +125,7 @@ class Inference:
         """Encode this slice now and its neighbours after it; what was planned before is dropped."""
         self.start()
         key = (id(work), slice_index)
-        if key != self._focus:
+        if key != self._focus and self._installed():
             self._focus = key
 
             def encoded(entry: SliceIndex) -> None:
@@ -155,6 +177,12 @@ class Inference:
         self._encoded.clear()
         if client is not None:
             client.close()
+
+    def _installed(self) -> bool:
+        """Whether PyTorch is there; nothing is imported for that."""
+        if not self._found:
+            self._found = importlib.util.find_spec("torch") is not None
+        return self._found
 
     def _on_loaded(self, info: Any) -> None:
         self.info = info

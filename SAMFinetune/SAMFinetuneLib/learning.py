@@ -15,6 +15,7 @@ from typing import Any
 import qt
 
 from SAMFinetuneLib.inference import Inference
+from SAMFinetuneLib.job_list import JobList
 from SAMFinetuneLib.preferences import Preferences
 from SAMFinetuneLib.prompter import Prompter
 from SAMFinetuneLib.python_process import python_command, python_environment
@@ -60,6 +61,7 @@ class Learning:
         evidence: the gate's answer (``finetuning.gate.Evidence.to_dict``), or None.
         adapter: the folder of the adapter in use; None for the base model.
         chosen: whether the user has chosen it since the scene was opened; then it stays when the volume is switched.
+        jobs: what is known of all jobs on this computer.
 
     Example:
         >>> learning = slicer.util.getModuleWidget("SAMFinetune").logic.workbench.learning
@@ -83,6 +85,7 @@ class Learning:
         self.evidence: dict[str, Any] | None = None
         self.adapter: Path | None = None
         self.chosen = False
+        self.jobs = JobList()
         self._inference, self._prompter, self._preferences = inference, prompter, preferences
         self._model, self._apply_adapter = model, apply_adapter
         self._tail: Any = None
@@ -140,7 +143,7 @@ class Learning:
             model_sha256=self._inference.info.sha256,
             strategy=chosen,
             mode=mode,
-            settings=settings_for(chosen.preset, len(data.slices)),
+            settings=settings_for(chosen.preset, len(data.slices), mode),
             device=self._preferences.device,
         )
         folder = self._preferences.job_folder / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -176,27 +179,21 @@ class Learning:
         self.poll()
 
     def find_running(self) -> None:
-        """Take up a job that goes on since an earlier session."""
-        from SAMFinetuneLogic.jobs.registry import known_jobs
-
-        running = next((job for job in known_jobs() if job.read_status().state in LIVE), None)
-        if running is not None and self.job is None:
+        """Take up a job that goes on since an earlier session, and what other programs have finished meanwhile."""
+        running = self.jobs.running() if self.job is None else None
+        if running is not None:
             self.watch(running)
+        else:
+            self.changed.emit()
+
+    @property
+    def model(self) -> str:
+        """Id of the model that is chosen."""
+        return self._model()
 
     def finished(self, mode: Mode = "prompts") -> list[JobFolder]:
         """The jobs on this computer that made an adapter of this mode for the chosen model, the newest first."""
-        from SAMFinetuneLogic.jobs.registry import known_jobs
-
-        found = []
-        for job in known_jobs():
-            try:
-                description = job.read_description()
-                fits = description.model == self._model() and description.work.get("mode") == mode
-            except InputError:
-                continue
-            if fits and job.adapter.is_dir() and job.read_status().state == "done":
-                found.append(job)
-        return found
+        return self.jobs.finished(self._model(), mode)
 
     def use(self, job: JobFolder | None) -> None:
         """Answer prompts with a job's adapter, or with the base model. Any earlier choice can be taken up again.
@@ -265,9 +262,3 @@ class Learning:
             code, self._launcher = self._launcher.returncode, None
             if code and self.job is not None:
                 self.failed.emit(OutputError(f"The job in {self.job.path} did not start; its log.txt may say why."))
-
-
-def job_title(job: JobFolder) -> str:
-    """A job's name with the gate's verdict, for lists."""
-    verdict = job.read_status().verdict
-    return f"{job.name} ({verdict})" if verdict else job.name

@@ -6,7 +6,7 @@ from typing import Any
 from SAMFinetuneLib.inference import OnDone, OnFailure, OnProgress
 from SAMFinetuneLib.signal import Signal
 from SAMFinetuneLogic.errors import InputError
-from SAMFinetuneLogic.worker.interface import Task
+from SAMFinetuneLogic.worker.tasks import Task
 
 Ask = Callable[[OnProgress, OnDone, OnFailure], Task]
 """Sends the request, with the callbacks that it is given."""

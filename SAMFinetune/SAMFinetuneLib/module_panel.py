@@ -44,6 +44,7 @@ class ModulePanel(VTKObservationMixin):
         self._parameter_node = parameter_node
         self._state_tag: tuple[ModuleState, int] | None = None
         self._entered = False
+        self._effect = ""
         self.log = LogMemory()
         self.widget = slicer.util.loadUI(str(resources / "UI" / "SAMFinetune.ui"))
         layout.addWidget(self.widget)
@@ -62,7 +63,8 @@ class ModulePanel(VTKObservationMixin):
         self.shortcuts = Shortcuts(self._keys())
         self._set_up_editor()
         self.ui.installButton.connect("clicked()", self.install)
-        bench.propagation.changed.connect(self._open_review)
+        bench.review.filled.connect(self._open_review)
+        bench.writing.changed.connect(self._on_writing)
         self.show_missing()
         self.set_scene(slicer.mrmlScene)
 
@@ -177,6 +179,18 @@ class ModulePanel(VTKObservationMixin):
         self.bench.redo_editor = editor.redo
         self._follow_editor_node()
 
+    def _on_writing(self) -> None:
+        """While a result is half written, no edit by hand and no undo of the editor's own may come in between."""
+        editor, writing = self.ui.segmentEditor, self.bench.writing.running
+        editor.enabled = not writing
+        node = self.bench.editor_node
+        if writing and node is not None:
+            self._effect = node.GetActiveEffectName() or ""
+            editor.setActiveEffectByName("")
+        elif self._effect and self._entered:
+            editor.setActiveEffectByName(self._effect)
+            self._effect = ""
+
     def _follow_editor_node(self) -> None:
         node = slicer.mrmlScene.GetSingletonNode(_EDITOR_NODE, "vtkMRMLSegmentEditorNode")
         if node is None:
@@ -216,6 +230,7 @@ class ModulePanel(VTKObservationMixin):
             self.open_scene()
 
     def _on_save(self, *_arguments: Any) -> None:
+        self.bench.writing.finish()
         self.bench.save()
 
     def _axis_of_view(self) -> Any:
@@ -228,5 +243,4 @@ class ModulePanel(VTKObservationMixin):
         self.prompt.messages.show_error(error)
 
     def _open_review(self) -> None:
-        if self.bench.propagation.summary and not self.bench.propagation.running and self.bench.review.entries:
-            self.ui.reviewSection.collapsed = False
+        self.ui.reviewSection.collapsed = False

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,9 @@ class Prompter:
     Attributes:
         changed: emitted after each change of prompts, answers, or the slice shown.
         failed: emitted with an exception that an answer ended in.
+        accepted: emitted when the user has annotated a slice here.
         answered: emitted with the seconds from the last prompt to its preview.
+        before_accept: called before previews are written: the segments must not be half written then.
 
     Example:
         >>> prompter = slicer.util.getModuleWidget("SAMFinetune").logic.workbench.prompter
@@ -55,6 +57,8 @@ class Prompter:
         self.changed = Signal()
         self.failed = Signal()
         self.answered = Signal()
+        self.accepted = Signal()
+        self.before_accept: Callable[[], None] = _nothing
         self.notices: tuple[str, ...] = ()
         self._inference = inference
         self._work: Work | None = None
@@ -207,6 +211,7 @@ class Prompter:
             raise InputError("The model is still at work on a prompt: accept once its mask is shown.")
         if not pending:
             raise InputError("There is nothing to accept: click a point or draw a box first.")
+        self.before_accept()
         masks: dict[Axis, dict[str, dict[int, np.ndarray]]] = {}
         for target in pending:
             candidates = work.session.candidates(target)
@@ -222,6 +227,7 @@ class Prompter:
         work.clear_session()
         self._asked.clear()
         self.refresh()
+        self.accepted.emit()
         return Accepted(len(pending), changed, " ".join(dict.fromkeys(notices)) or None)
 
     def mark_done(self) -> SliceIndex:
@@ -234,6 +240,7 @@ class Prompter:
             self.accept()
         mark_annotated(self.work.segmentation_node, [self.segment], self.work.volume, [self._slice])
         self.refresh()
+        self.accepted.emit()
         return self._slice
 
     # Undo
@@ -324,3 +331,7 @@ class Prompter:
             work.preview.show(self._slice, candidates.mask, work.color(self._segment))
         except GeometryError:  # the volume was replaced by a smaller one in this moment
             work.preview.clear()
+
+
+def _nothing() -> None:
+    pass

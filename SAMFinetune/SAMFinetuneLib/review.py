@@ -8,10 +8,16 @@ from SAMFinetuneLib.signal import Signal
 from SAMFinetuneLib.work import Work
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.imaging.axes import AXES, SliceIndex
-from SAMFinetuneLogic.mrml.annotated import mark_annotated
+from SAMFinetuneLogic.mrml.annotated import annotations_of, mark_annotated, revision
+from SAMFinetuneLogic.mrml.segments import segment_ids
 
 if TYPE_CHECKING:
     from SAMFinetuneLogic.propagation.result import PropagationResult  # brings scipy, too slow for opening the module
+
+
+PROPAGATED = "In doubt: pixels on which the ways of filling in differ, or the model's repeated answers do."
+COLLECTED = "In doubt: pixels that the collection's decoder is likely to have wrong, by its own probabilities."
+UNKNOWN = "An adapter for whole volumes does not say where it is in doubt: look through all slices."
 
 
 @dataclass(frozen=True)
@@ -22,34 +28,51 @@ class ReviewEntry:
         segment: id.
         slice: where.
         doubt: how many pixels are in doubt.
-        distance: to the nearest annotated slice, in slices.
+        distance: to the nearest annotated slice, in slices; None where no slice is.
     """
 
     segment: str
     slice: SliceIndex
     doubt: float
-    distance: float
+    distance: float | None
 
 
 class Review:
     """The queue, most doubtful first, and the place in it.
 
+    Slices that are annotated by now are left out, and segments whose result was taken back; both return by undo and
+    redo: see :meth:`look`.
+
     Args:
         go_to: shows a slice to the user.
+        select: selects a segment, for corrections.
 
     Attributes:
         changed: emitted when the queue or the place in it has changed.
+        filled: emitted when there are new results to look through.
         entries: the queue.
         next_slice: the slice whose annotation would help most, or None.
+        note: a sentence on what doubt means here, or why there is none; empty before the first result.
     """
 
-    def __init__(self, go_to: Callable[[SliceIndex], None]) -> None:
+    def __init__(self, go_to: Callable[[SliceIndex], None], select: Callable[[str], None]) -> None:
         self.changed = Signal()
+        self.filled = Signal()
+        self.note = ""
         self.entries: tuple[ReviewEntry, ...] = ()
         self.next_slice: SliceIndex | None = None
-        self._go_to = go_to
+        self._go_to, self._select = go_to, select
+        self._queue: tuple[ReviewEntry, ...] = ()
         self._place: int | None = None
+        self._resume = 0
         self._work: Work | None = None
+        self._seen: dict[str, set[str]] = {}
+        self._older: dict[str, set[str]] = {}
+
+    @property
+    def work(self) -> Work | None:
+        """Whose slices are queued."""
+        return self._work
 
     @property
     def place(self) -> int | None:
@@ -58,20 +81,54 @@ class Review:
 
     def set_results(self, work: Work, results: "Sequence[tuple[str, int, PropagationResult]]") -> None:
         """Queue the slices that a propagation has filled in: (segment, its value, result) of each segment."""
-        self._work = work
         entries = [
             ReviewEntry(segment, SliceIndex(result.axis, report.index), report.doubt.pixels, report.distance)
             for segment, value, result in results
             for report in result.review
             if report.value == value and (report.pixels or report.doubt.pixels)
         ]
-        if len(results) > 1:
-            entries.sort(key=lambda entry: -entry.doubt)
-        self.entries = tuple(entries)
         result = next((result for *_, result in results if result.next_slice is not None), results[0][2])
-        self.next_slice = None if result.next_slice is None else SliceIndex(result.axis, result.next_slice)
-        self._place = None
+        following = None if result.next_slice is None else SliceIndex(result.axis, result.next_slice)
+        self.set_entries(work, entries, PROPAGATED, following)
+
+    def set_entries(
+        self, work: Work, entries: Sequence[ReviewEntry], note: str, next_slice: SliceIndex | None = None
+    ) -> None:
+        """Queue slices, the most doubtful first."""
+        self._work = work
+        now = self._revisions()
+        self._older = {segment: self._seen.get(segment, set()) - {state} for segment, state in now.items()}
+        self._queue = self.entries = ordered(entries)
+        self.next_slice, self.note = next_slice, note
+        self._place, self._resume = None, 0
+        self.look()
         self.changed.emit()
+        self.filled.emit()
+
+    def look(self, work: Work | None = None) -> None:
+        """See what has been annotated, taken back or done again since the last look.
+
+        Args:
+            work: what is open, while there is no result of it yet.
+        """
+        self._work = self._work or work
+        if self._work is None or not self._work.in_scene:
+            return
+        now = self._revisions()
+        for segment, state in now.items():
+            self._seen.setdefault(segment, set()).add(state)
+        node, volume = self._work.segmentation_node, self._work.volume
+        there = [segment for segment, state in now.items() if state not in self._older.get(segment, ())]
+        annotated = {segment: annotations_of(node, segment, volume) for segment in there}
+        entries = tuple(e for e in self._queue if e.segment in annotated and e.slice not in annotated[e.segment])
+        if entries != self.entries:
+            shown = None if self._place is None else self.entries[self._place]
+            self.entries = entries
+            if shown in entries:
+                self._place = entries.index(shown)
+            elif self._place is not None:
+                self._place, self._resume = None, min(self._place, len(entries))
+            self.changed.emit()
 
     def go(self, place: int) -> ReviewEntry:
         """Show an entry.
@@ -82,13 +139,16 @@ class Review:
         if not 0 <= place < len(self.entries):
             raise InputError("There is nothing more to review: propagate first, or choose an entry of the list.")
         self._place = place
+        self._select(self.entries[place].segment)
         self._go_to(self.entries[place].slice)
         self.changed.emit()
         return self.entries[place]
 
     def forward(self, step: int = 1) -> ReviewEntry:
         """Show the next entry, or with -1 the one before."""
-        return self.go((-1 if self._place is None else self._place) + step)
+        if self._place is not None:
+            return self.go(self._place + step)
+        return self.go(self._resume + min(step, 0))
 
     def accept(self) -> None:
         """The entry shown is right: its slice counts as annotated, and the next entry is shown.
@@ -101,12 +161,9 @@ class Review:
         entry = self.entries[self._place]
         mark_annotated(self._work.segmentation_node, [entry.segment], self._work.volume, [entry.slice])
         place = self._place
-        self.entries = self.entries[:place] + self.entries[place + 1 :]
-        self._place = None
+        self.look()
         if self.entries:
             self.go(min(place, len(self.entries) - 1))
-        else:
-            self.changed.emit()
 
     def go_to_next_slice(self) -> SliceIndex:
         """Show the slice whose annotation would help most.
@@ -121,26 +178,57 @@ class Review:
 
     def clear(self) -> None:
         """Forget the queue."""
-        self.entries, self.next_slice, self._place, self._work = (), None, None, None
+        self._queue = self.entries = ()
+        self.next_slice, self._place, self._resume, self._work, self.note = None, None, 0, None, ""
+        self._seen, self._older = {}, {}
         self.changed.emit()
 
     def to_dict(self) -> dict[str, Any]:
         """For the scene."""
-        return {
-            "entries": [[e.segment, e.slice.axis, e.slice.index, e.doubt, e.distance] for e in self.entries],
-            "next": None if self.next_slice is None else [self.next_slice.axis, self.next_slice.index],
-        }
+        following = None if self.next_slice is None else [self.next_slice.axis, self.next_slice.index]
+        return review_record(self.entries, self.note) | {"next": following}
 
-    def restore(self, work: Work, content: dict[str, Any]) -> None:
-        """The inverse of :meth:`to_dict`; entries that do not fit the volume any more are left out."""
+    def restore(
+        self, work: Work, content: dict[str, Any], numbering: Callable[[SliceIndex], SliceIndex] = lambda entry: entry
+    ) -> None:
+        """The inverse of :meth:`to_dict`; entries that do not fit the volume any more are left out.
+
+        Args:
+            numbering: gives the slices of the volume as it is now.
+        """
         entries = [
-            ReviewEntry(str(segment), SliceIndex(axis, int(index)), float(doubt), float(distance))
+            ReviewEntry(
+                str(segment),
+                numbering(SliceIndex(axis, int(index))),
+                float(doubt),
+                None if distance is None else float(distance),
+            )
             for segment, axis, index, doubt, distance in content.get("entries", [])
             if axis in AXES
         ]
         self._work = work
-        self.entries = tuple(entry for entry in entries if work.valid(entry.slice))
+        self._queue = self.entries = tuple(entry for entry in entries if work.valid(entry.slice))
         following = content.get("next")
-        self.next_slice = SliceIndex(following[0], int(following[1])) if following else None
-        self._place = None
+        self.next_slice = numbering(SliceIndex(following[0], int(following[1]))) if following else None
+        self.note = str(content.get("note", ""))
+        self._place, self._resume = None, 0
+        self.look()
         self.changed.emit()
+
+    def _revisions(self) -> dict[str, str]:
+        assert self._work is not None
+        node = self._work.segmentation_node
+        return {segment: revision(node, segment) for segment in segment_ids(node)}
+
+
+def ordered(entries: Sequence[ReviewEntry]) -> tuple[ReviewEntry, ...]:
+    """Most doubtful first; equal ones stay in their order."""
+    return tuple(sorted(entries, key=lambda entry: -entry.doubt))
+
+
+def review_record(entries: Sequence[ReviewEntry], note: str) -> dict[str, Any]:
+    """What :meth:`Review.restore` reads."""
+    return {
+        "entries": [[e.segment, e.slice.axis, e.slice.index, e.doubt, e.distance] for e in entries],
+        "note": note,
+    }

@@ -26,9 +26,6 @@ def try_it(bench: Workbench) -> SliceIndex:
     phantom = make_phantom()
     node = add_volume(slicer.mrmlScene, phantom.volume, NAME)
     slicer.util.setSliceViewerLayers(background=node, fit=True, rotateToVolumePlane=True)
-    state = bench.state
-    if state is not None:
-        state.segmentation = None
     work = bench.open(node)
     clicked = phantom_prompts(phantom)[0]
     segment = work.segmentation_node.GetSegmentation().GetSegment(bench.prompter.segment)

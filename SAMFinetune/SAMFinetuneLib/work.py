@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from SAMFinetuneLogic.imaging.axes import SliceIndex
+from SAMFinetuneLogic.imaging.axes import ANATOMICAL_AXES, SliceIndex, resolve_axis
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.imaging.windows import Window, choose_window
 from SAMFinetuneLogic.mrml.editing import SegmentWriter
@@ -68,6 +68,11 @@ class Work:
         """A segment's name; its id for one that is gone."""
         segment = self.segmentation_node.GetSegmentation().GetSegment(segment_id)
         return segment.GetName() if segment is not None else segment_id
+
+    def slice_name(self, slice_index: SliceIndex) -> str:
+        """For the user, such as "axial k = 12": the plane that it lies nearest to, and its number."""
+        plane = next(name for name in ANATOMICAL_AXES if resolve_axis(name, self.volume.ijk_to_ras) == slice_index.axis)
+        return f"{plane} {slice_index.axis} = {slice_index.index}"
 
     def valid(self, slice_index: SliceIndex) -> bool:
         """Whether the volume has this slice."""

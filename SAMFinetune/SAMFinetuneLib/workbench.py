@@ -20,23 +20,23 @@ from SAMFinetuneLib.collection import Collection
 from SAMFinetuneLib.inference import Inference
 from SAMFinetuneLib.learning import Learning
 from SAMFinetuneLib.long_work import LongWork
+from SAMFinetuneLib.navigation import Navigation
 from SAMFinetuneLib.parameter_node import ModuleState
 from SAMFinetuneLib.preferences import Preferences
 from SAMFinetuneLib.prompter import Prompter
 from SAMFinetuneLib.propagation import Propagation
 from SAMFinetuneLib.review import Review
+from SAMFinetuneLib.scene_record import SceneRecord
 from SAMFinetuneLib.signal import Signal
+from SAMFinetuneLib.step_writing import StepWriting
 from SAMFinetuneLib.views import SliceViews
 from SAMFinetuneLib.work import Work, open_work
 from SAMFinetuneLogic.errors import InputError, SAMFinetuneError
 from SAMFinetuneLogic.imaging.axes import SliceIndex
-from SAMFinetuneLogic.jobs.folder import JobFolder
 from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID
 from SAMFinetuneLogic.models.store import ModelStore
 from SAMFinetuneLogic.mrml.hand_edits import HandEdits
 from SAMFinetuneLogic.mrml.segments import add_segment, add_segmentation, segment_ids, segmentation_of
-from SAMFinetuneLogic.mrml.session_record import FileReference, SavedWork, load_work, save_work
-from SAMFinetuneLogic.mrml.slice_views import show_slice, slice_in_view
 from SAMFinetuneLogic.mrml.volumes import read_volume
 from SAMFinetuneLogic.prompting.session import InteractiveSession
 from SAMFinetuneLogic.worker.interface import InferenceClient
@@ -44,7 +44,6 @@ from SAMFinetuneLogic.worker.requests import ModelChoice
 
 _log = logging.getLogger(__name__)
 
-_SAVE_DELAY_MS = 1000
 _HAND_EDIT_DELAY_MS = 150
 
 
@@ -57,6 +56,7 @@ class Workbench(VTKObservationMixin):
     Attributes:
         state: the module's parameter node; None between scenes.
         work: what is open; None without a volume.
+        writing: writes results into segments in steps; ``writing.finish()`` writes what is left at once.
         changed: emitted when the volume, segmentation, segment, slice, model or window has changed.
         problem: emitted with an exception that the user should see, when no section asked for the action.
     """
@@ -71,13 +71,23 @@ class Workbench(VTKObservationMixin):
         self.work: Work | None = None
         self.inference = Inference(make_client, self._choice)
         self.prompter = Prompter(self.inference)
-        self.review = Review(self.go_to)
-        self.propagation = Propagation(self.inference, self.prompter, self.review)
+        self.review = Review(self.go_to, self.select_segment)
+        self.writing = StepWriting()
+        self.propagation = Propagation(self.inference, self.prompter, self.review, self.writing, self._undo_edit)
         self.learning = Learning(self.inference, self.prompter, self.preferences, self._model, self.reload_model)
         self.collection = Collection(self.inference, self.prompter, LongWork())
         self.applying = Applying(
-            self.inference, self.prompter, self.collection, lambda: self.work, lambda: self.save_editor_state
+            self.inference,
+            self.prompter,
+            self.collection,
+            self.review,
+            lambda: self.work,
+            lambda: self.save_editor_state,
+            self.writing,
+            self._undo_edit,
         )
+        self.navigation = Navigation(self.views, self.prompter, self.inference, lambda: self.work)
+        self.record = SceneRecord(self.prompter, self.review, self.learning, self.collection, self.save)
         self.editor_node: Any = None
         self.save_editor_state: Callable[[], None] | None = None
         self.undo_editor: Callable[[], None] | None = None
@@ -85,38 +95,41 @@ class Workbench(VTKObservationMixin):
         self._opened: tuple[Any, ...] = ()
         self._hand_edits: HandEdits | None = None
         self._updating = False
-        self._view_state: tuple[bool, str | None] = (True, None)
         self._look_timer = qt.QTimer()
         self._look_timer.setSingleShot(True)
         self._look_timer.setInterval(_HAND_EDIT_DELAY_MS)
         self._look_timer.connect("timeout()", self.collect_hand_edits)
-        # Slicer announces a save of the scene only on some of its ways (not for a bundle): the scene is kept up to
-        # date while the user works.
-        self._save_pending = False
-        self._save_timer = qt.QTimer()
-        self._save_timer.setSingleShot(True)
-        self._save_timer.setInterval(_SAVE_DELAY_MS)
-        self._save_timer.connect("timeout()", self.save)
+        self.prompter.before_accept = self.writing.finish
+        for signal in (self.prompter.accepted, self.writing.changed):
+            signal.connect(self._look_at_review)
+        self.navigation.changed.connect(self.changed.emit)
         for part in (self, self.prompter, self.review, self.learning, self.collection.long):
-            part.changed.connect(self._save_soon)
-        self.views.slice_changed.connect(lambda _: self.follow_view())
+            part.changed.connect(self.record.save_soon)
 
     # Input
 
     def open(self, volume_node: Any, segmentation_node: Any = None) -> Work:
-        """Work on a volume; without a segmentation a new one with one segment is made.
+        """Work on a volume; without a segmentation on the last one that was made for it, else on a new one.
 
         Raises:
             InputError: the volume cannot be segmented.
         """
-        state = self._require_state()
-        state.volume = volume_node
-        if segmentation_node is not None:
-            state.segmentation = segmentation_node
-        self.update()
+        self.choose(volume_node, segmentation_node)
         if self.work is None:
             raise InputError("The volume could not be opened: see the message under Input.")
         return self.work
+
+    def choose(self, volume_node: Any, segmentation_node: Any = None) -> None:
+        """As :meth:`open`; what goes wrong is emitted as ``problem``. None for no volume."""
+        state = self._require_state()
+        self._updating = True  # the two belong together
+        try:
+            if segmentation_node is not None or state.volume is not volume_node:
+                state.segmentation = segmentation_node
+            state.volume = volume_node
+        finally:
+            self._updating = False
+        self.update()
 
     def update(self) -> None:
         """Follow the parameter node: open what it names, if that has changed."""
@@ -151,6 +164,7 @@ class Workbench(VTKObservationMixin):
     def remove_segment(self) -> None:
         """Remove the selected segment; the Segment Editor can undo it."""
         work, segment = self._require_work(), self.prompter.segment
+        self.writing.finish()
         if self.save_editor_state is not None:
             self.save_editor_state()
         work.segmentation_node.GetSegmentation().RemoveSegment(segment)
@@ -189,53 +203,40 @@ class Workbench(VTKObservationMixin):
 
     def go_to(self, slice_index: SliceIndex) -> None:
         """Show a slice in the view that lies along its axis, else in the active view, turned as little as needed."""
-        work = self._require_work()
-        nodes = self.views.all_nodes()
-        fitting = [node for node in nodes if slice_in_view(work.volume, node).slice.axis == slice_index.axis]
-        active = self.views.active
-        node = active if active in fitting or not fitting else fitting[0]
-        if node is not None:
-            show_slice(node, work.volume, slice_index)
-        self.prompter.set_slice(slice_index)
-        self._focus()
+        self.navigation.go_to(slice_index)
 
     def follow_view(self) -> None:
         """Take the slice of the active view as the one that the user works on."""
-        node = self.views.active
-        if self.work is None or node is None:
-            return
-        viewed = slice_in_view(self.work.volume, node)
-        moved = viewed.inside and viewed.slice != self.prompter.slice
-        if moved:
-            self.prompter.set_slice(viewed.slice)
-        if moved or (viewed.inside, viewed.notice) != self._view_state:  # turned about the same slice
-            self._view_state = viewed.inside, viewed.notice
-            self.changed.emit()
-        self._focus()
+        self.navigation.follow_view()
 
     def view_notice(self) -> str | None:
         """A sentence if the active view is rotated against the voxels or outside of the volume."""
-        node = self.views.active
-        if self.work is None or node is None:
-            return None
-        viewed = slice_in_view(self.work.volume, node)
-        return viewed.notice if viewed.inside else "The view shows no slice of the volume: scroll back into it."
+        return self.navigation.notice()
 
     # Undo
 
     def undo(self) -> None:
-        """Take back the last prompt; without one, the Segment Editor's last edit."""
+        """Take back the last prompt; without one, the Segment Editor's last edit.
+
+        A result that is half written is taken back once it is whole: no half of it stays, nor comes back by redo.
+        """
         if self.prompter.can_undo:
             self.prompter.undo()
-        elif self.undo_editor is not None:
-            self.undo_editor()
+        elif not self.writing.take_back():
+            self._undo_edit()
 
     def redo(self) -> None:
         """The inverse of :meth:`undo`."""
         if self.prompter.can_redo:
             self.prompter.redo()
-        elif self.redo_editor is not None:
+        elif self.redo_editor is not None and not self.writing.running:
             self.redo_editor()
+            self._look_at_review()
+
+    def _undo_edit(self) -> None:
+        if self.undo_editor is not None:
+            self.undo_editor()
+            self._look_at_review()
 
     # The scene
 
@@ -244,31 +245,18 @@ class Workbench(VTKObservationMixin):
         segment = self.prompter.target.segment
         if self._hand_edits is not None and segment and self._hand_edits.collect(segment):
             self.changed.emit()
+        self._look_at_review()
+
+    def _look_at_review(self) -> None:
+        self.review.look(self.work)
 
     def save(self) -> None:
         """Put the session into the scene, so that it is part of the ``.mrb``; called soon after each change."""
-        self._save_pending = False
         if self.work is None or self.state is None:
+            self.record.forget()
             return
         self.collect_hand_edits()
-        record = SavedWork(
-            model=self.state.model,
-            window=self.work.window,
-            axis=self.prompter.slice.axis,
-            session=self.work.session.to_dict(),
-            adapters=() if self.learning.adapter is None else (FileReference.to(self.learning.adapter),),
-            active_adapter=None if self.learning.adapter is None else 0,
-            jobs=() if self.learning.job is None else (FileReference.to(self.learning.job.path),),
-            collection=self.collection.reference(),
-            settings=self.collection.settings(self.work.volume_node)
-            | {"review": self.review.to_dict(), "slice": self.prompter.slice.index},
-        )
-        save_work(self.work.volume_node, self.work.segmentation_node, record)
-
-    def _save_soon(self, *_: Any) -> None:
-        if not self._save_pending:
-            self._save_pending = True
-            self._save_timer.start()
+        self.record.save(self.work, self.state.model)
 
     def close_scene(self) -> None:
         """Let go of everything of the scene; the model stays loaded."""
@@ -312,15 +300,20 @@ class Workbench(VTKObservationMixin):
         self.select_segment(state.segment)
 
     def _open(self, volume_node: Any, segmentation_node: Any, window: str) -> None:
-        kept = self._kept_session(volume_node, segmentation_node)
-        if kept is None and self._save_pending and self.work is not None and self.work.in_scene:
+        old, carried = self.work, None
+        if old is not None and old.volume_node is volume_node and old.segmentation_node is segmentation_node:
+            carried = self.record.carry_over(old)
+        elif old is not None and old.in_scene and self.record.pending:
             self.save()
         self._close_work()
         if self.editor_node is not None:
             self.editor_node.SetAndObserveSegmentationNode(segmentation_node)
             self.editor_node.SetAndObserveSourceVolumeNode(volume_node)
         work = open_work(volume_node, segmentation_node, window, self.editor_node, self.save_editor_state)
-        self._restore(work, kept)
+        try:
+            self.record.restore(work, carried)
+        except SAMFinetuneError as error:
+            self.problem.emit(error)  # the volume opens all the same, with an empty session
         self.work = work
         self._hand_edits = HandEdits(segmentation_node, work.volume, lambda: self.prompter.slice.axis)
         for event in (slicer.vtkSegmentation.SourceRepresentationModified,):
@@ -333,40 +326,12 @@ class Workbench(VTKObservationMixin):
         self.inference.start()
         self.follow_view()
 
-    def _kept_session(self, volume_node: Any, segmentation_node: Any) -> SavedWork | None:
-        """The session to go on with, if the same nodes are opened again: another window, a moved volume."""
-        old = self.work
-        if old is None or old.volume_node is not volume_node or old.segmentation_node is not segmentation_node:
-            return None
-        return SavedWork(session=old.session.to_dict(), settings={"review": self.review.to_dict()})
-
-    def _restore(self, work: Work, kept: SavedWork | None) -> None:
-        try:
-            record = kept or load_work(work.volume_node, work.segmentation_node, work.volume)
-            if record is not None and record.session is not None:
-                work.session = InteractiveSession.from_dict(record.session, work.volume)
-            if record is not None:
-                self.review.restore(work, record.settings.get("review", {}))
-                if kept is None and "slice" in record.settings:
-                    slice_index = SliceIndex(record.axis, int(record.settings["slice"]))
-                    if work.valid(slice_index):
-                        self.prompter.set_slice(slice_index)
-            if record is not None and record.active_adapter is not None and not self.learning.chosen:
-                self.learning.adapter = record.adapters[record.active_adapter].find()
-            if record is not None and record.jobs and (found := record.jobs[-1].find()) is not None:
-                self.learning.watch(JobFolder(found))
-            if record is not None:
-                self.collection.restore(record, work.volume_node)
-        except SAMFinetuneError as error:
-            self.problem.emit(error)  # the volume opens all the same, with an empty session
-
     def _close_work(self) -> None:
         self.propagation.forget()
         self.review.clear()
         self.removeObservers()
         self._look_timer.stop()
-        self._save_timer.stop()
-        self._save_pending = False
+        self.record.forget()
         self._hand_edits = None
         work, self.work, self._opened = self.work, None, ()
         self.prompter.set_work(None)
@@ -383,10 +348,6 @@ class Workbench(VTKObservationMixin):
         if self.work is not None and self.work.moved:
             self.inference.forget()
             self.update()
-
-    def _focus(self) -> None:
-        if self.work is not None and self.work.valid(self.prompter.slice):
-            self.inference.focus(self.work, self.prompter.slice)
 
     def _choice(self) -> ModelChoice:
         model = self._model()

@@ -1,4 +1,4 @@
-"""Reading coordinates from the command line."""
+"""Reading coordinates and numbers from the command line."""
 
 import argparse
 import re
@@ -31,3 +31,21 @@ def numbers(count: int, names: str) -> Callable[[str], tuple[float, ...]]:
         return values
 
     return convert
+
+
+def slice_numbers(text: str) -> tuple[int, ...]:
+    """For argparse: numbers of slices separated by commas, each once, ascending."""
+    try:
+        found = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        found = []
+    if not found or found[0] < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of slice numbers such as 3,17,40")
+    return tuple(found)
+
+
+def positive(text: str) -> int:
+    """For argparse: a whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return int(text)

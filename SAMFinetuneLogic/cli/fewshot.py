@@ -8,11 +8,12 @@ A collection contains image slices: treat it as you treat the images.
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from SAMFinetuneLogic.cli.arguments import slice_numbers
 from SAMFinetuneLogic.cli.model_choice import load_chosen_model
+from SAMFinetuneLogic.cli.pairs import add_pair_arguments, check_pairs, read_pairs
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json, progress_bar
 from SAMFinetuneLogic.cli.segment import add_model_arguments
 from SAMFinetuneLogic.cli.targets import (
@@ -43,19 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action=_fit)
     parser.add_argument("collection", type=Path, metavar="COLLECTION", help="made if it is not there: .safetensors")
-    parser.add_argument(
-        "--pair", nargs=2, type=Path, action="append", default=[], metavar=("IMAGE", "LABELS"), help="to learn from"
-    )
-    parser.add_argument(
-        "--slices",
-        type=_indices,
-        action="append",
-        default=[],
-        metavar="3,17,40",
-        help="of each --pair in turn (default: five equally spaced ones with labels); one without labels is a negative",
-    )
-    parser.add_argument("--axis", default="axial", help="of the slices: i, j, k, axial, coronal or sagittal")
-    parser.add_argument("--window", default="auto", metavar="NAME|LEVEL/WIDTH", help="intensity window")
+    add_pair_arguments(parser, required=False, unnamed="five equally spaced ones with labels", axis="axial")
     parser.add_argument("--merge", type=Path, action="append", default=[], metavar="FILE", help="take in a collection")
     parser.add_argument("--reencode", action="store_true", help="make an older collection fit the model")
     parser.add_argument("--no-training", action="store_true", help="only collect; a decoder fitted earlier is dropped")
@@ -88,7 +77,7 @@ def _add_apply(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="by similarity to the labelled slices, also where a decoder is fitted",
     )
-    parser.add_argument("--slices", type=_indices, metavar="3,17,40", help="only these (default: all)")
+    parser.add_argument("--slices", type=slice_numbers, metavar="3,17,40", help="only these (default: all)")
     parser.add_argument("--axis", help="of the slices (default: the collection's plane)")
     parser.add_argument("--window", metavar="NAME|LEVEL/WIDTH", help="intensity window (default: the collection's)")
     add_model_arguments(parser)
@@ -104,21 +93,9 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
     add_reporting_arguments(parser)
 
 
-def _indices(text: str) -> tuple[int, ...]:
-    """Whole numbers separated by commas, each once, ascending."""
-    try:
-        numbers = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        numbers = []
-    if not numbers or numbers[0] < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of slice numbers such as 3,17,40")
-    return tuple(numbers)
-
-
 def _fit(arguments: argparse.Namespace) -> int:
     path: Path = arguments.collection
-    if len(arguments.slices) > len(arguments.pair):
-        raise InputError("There are more --slices than --pair; give each list after its pair.")
+    check_pairs(arguments)
     if not arguments.pair and not arguments.merge and not path.exists():
         raise InputError(f"There is no collection {path}, and nothing to make it of: give --pair IMAGE LABELS.")
 
@@ -184,10 +161,6 @@ def _gather(arguments: argparse.Namespace, model: "LoadedModel") -> "tuple[Suppo
     from SAMFinetuneLogic.fewshot.collection_files import load_collection
     from SAMFinetuneLogic.fewshot.labelling import label_slices, reencode, slices_to_label
     from SAMFinetuneLogic.fewshot.planes import Plane
-    from SAMFinetuneLogic.imaging.axes import resolve_axis
-    from SAMFinetuneLogic.imaging.reading import read_image, read_label_map
-    from SAMFinetuneLogic.imaging.resampling import resample_label_map
-    from SAMFinetuneLogic.imaging.windows import choose_window
 
     def current(found: SupportCollection) -> SupportCollection:
         if arguments.reencode:
@@ -199,14 +172,10 @@ def _gather(arguments: argparse.Namespace, model: "LoadedModel") -> "tuple[Suppo
     collection = SupportCollection(SupportModel.of(model)) if opened is None else current(opened.collection)
     for path in arguments.merge:
         collection = merge(collection, current(load_collection(path).collection))
-    for n, (image_path, label_path) in enumerate(arguments.pair):
-        volume = read_image(image_path)
-        labels = resample_label_map(read_label_map(label_path), volume)
-        axis = resolve_axis(arguments.axis, volume.ijk_to_ras)
-        indices: Sequence[int] = arguments.slices[n] if n < len(arguments.slices) else slices_to_label(labels, axis)
-        plane = Plane.of(volume, axis, choose_window(volume, arguments.window))
-        slices = label_slices(plane, labels, indices, model)
-        collection = add_slices(collection, labels.segments, slices)
+    for pair in read_pairs(arguments):
+        indices = slices_to_label(pair.labels, pair.axis) if pair.indices is None else pair.indices
+        slices = label_slices(Plane.of(pair.volume, pair.axis, pair.window), pair.labels, indices, model)
+        collection = add_slices(collection, pair.labels.segments, slices)
     return collection, opened
 
 

@@ -10,9 +10,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from SAMFinetuneLogic.cli.arguments import positive
 from SAMFinetuneLogic.cli.jobs import run_here, show_result
+from SAMFinetuneLogic.cli.pairs import add_pair_arguments, check_pairs, read_pairs
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json
-from SAMFinetuneLogic.errors import InputError
 
 if TYPE_CHECKING:
     from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet
@@ -22,26 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID
 
     data = parser.add_argument_group("data")
-    data.add_argument(
-        "--pair",
-        nargs=2,
-        type=Path,
-        action="append",
-        default=[],
-        metavar=("IMAGE", "LABELS"),
-        required=True,
-        help="to learn from; may be given several times",
-    )
-    data.add_argument(
-        "--slices",
-        type=_indices,
-        action="append",
-        default=[],
-        metavar="3,17,40",
-        help="of each --pair in turn; one without labels says that nothing is there (default: all with labels)",
-    )
-    data.add_argument("--axis", default="k", help="of the slices: i, j, k, axial, coronal or sagittal (default: k)")
-    data.add_argument("--window", default="auto", metavar="NAME|LEVEL/WIDTH", help="intensity window (default: auto)")
+    add_pair_arguments(data, required=True, unnamed="all with labels", axis="k")
     data.add_argument(
         "--mixed",
         action="store_true",
@@ -53,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--algorithm", choices=("vanilla", "adapter", "lora"), default="lora")
     what.add_argument(
         "--preset", choices=("recommended", "faithful"), default="recommended", help="faithful: paper A's"
+    )
+    what.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change one of the strategy's options, as rank=16 or dora=true; may be given several times",
     )
     what.add_argument(
         "--mode",
@@ -69,9 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--job", type=Path, required=True, metavar="FOLDER", help="where all of it goes; a new folder")
     how.add_argument("--detach", action="store_true", help="return at once; see 'samfinetune jobs'")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-    how.add_argument("--steps", type=_positive, metavar="N", help="of training (default: by the preset)")
-    how.add_argument("--batch", type=_positive, metavar="N", help="slices a step")
-    how.add_argument("--accumulate", type=_positive, metavar="N", help="send a batch through in N parts: less memory")
+    how.add_argument("--steps", type=positive, metavar="N", help="of training (default: by the preset)")
+    how.add_argument("--batch", type=positive, metavar="N", help="slices a step")
+    how.add_argument("--accumulate", type=positive, metavar="N", help="send a batch through in N parts: less memory")
     how.add_argument("--checkpointing", action="store_true", default=None, help="less memory, more time")
     how.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), help="of the arithmetic (default: auto)")
     how.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same adapter (default: 0)")
@@ -79,8 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if len(arguments.slices) > len(arguments.pair):
-        raise InputError("There are more --slices than --pair; give each list after its pair.")
+    check_pairs(arguments)
 
     from SAMFinetuneLogic.jobs.folder import JobFolder
 
@@ -89,15 +77,18 @@ def run(arguments: argparse.Namespace) -> int:
     from SAMFinetuneLogic.finetuning.schedule import settings_for
     from SAMFinetuneLogic.finetuning.splitting import MIN_FOR_STOPPING, split
     from SAMFinetuneLogic.finetuning.strategy import Strategy
+    from SAMFinetuneLogic.finetuning.strategy_options import parse_options
     from SAMFinetuneLogic.jobs.creating import FinetuneRequest, create_finetune_job
     from SAMFinetuneLogic.jobs.launching import launch
     from SAMFinetuneLogic.models.loading import load_model
 
+    options = parse_options(arguments.option, arguments.algorithm, arguments.components, arguments.mode)
+    strategy = Strategy.of(arguments.algorithm, arguments.components, arguments.preset, **options)
     data = _gather(arguments)
     parts = split(data)
-    strategy = Strategy.of(arguments.algorithm, arguments.components, arguments.preset)
     names = ("steps", "batch", "accumulate", "checkpointing", "precision", "seed")
-    settings = settings_for(arguments.preset, len(parts.train), **{name: getattr(arguments, name) for name in names})
+    changes = {name: getattr(arguments, name) for name in names}
+    settings = settings_for(arguments.preset, len(parts.train), arguments.mode, **changes)
     model = load_model(arguments.model, arguments.device)
     for text in model.warnings:
         notice(f"Note: {text}", arguments)
@@ -130,33 +121,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _gather(arguments: argparse.Namespace) -> "LabelledSet":
     from SAMFinetuneLogic.finetuning.labelled_slices import joined, labelled_slices
-    from SAMFinetuneLogic.imaging.axes import resolve_axis
-    from SAMFinetuneLogic.imaging.reading import read_image, read_label_map
-    from SAMFinetuneLogic.imaging.resampling import resample_label_map
-    from SAMFinetuneLogic.imaging.windows import choose_window
 
-    parts = []
-    for number, (image_path, label_path) in enumerate(arguments.pair):
-        volume = read_image(image_path)
-        labels = resample_label_map(read_label_map(label_path), volume)
-        axis = resolve_axis(arguments.axis, volume.ijk_to_ras)
-        indices = arguments.slices[number] if number < len(arguments.slices) else None
-        window = choose_window(volume, arguments.window)
-        parts.append(labelled_slices(volume, labels, window, axis, indices, arguments.mode == "automatic"))
+    turned = arguments.mode == "automatic"
+    parts = [
+        labelled_slices(pair.volume, pair.labels, pair.window, pair.axis, pair.indices, turned)
+        for pair in read_pairs(arguments)
+    ]
     return joined(parts, arguments.mixed)
-
-
-def _indices(text: str) -> tuple[int, ...]:
-    try:
-        numbers = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        numbers = []
-    if not numbers or numbers[0] < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of slice numbers such as 3,17,40")
-    return tuple(numbers)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
-    return int(text)

@@ -14,7 +14,7 @@ from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, prin
 from SAMFinetuneLogic.errors import InputError
 
 if TYPE_CHECKING:
-    from SAMFinetuneLogic.jobs.folder import JobFolder, Status
+    from SAMFinetuneLogic.jobs.folder import JobDescription, JobFolder, Status
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,8 +84,9 @@ def _list(arguments: argparse.Namespace) -> int:
         print("There are no jobs.")
     for folder, status in jobs:
         print(f"{status.state:<9} {_progress(status):>9}  {folder.path}")
-        if status.message:
-            print(f"          {status.message}")
+        for text in (_origin(folder), status.message):
+            if text:
+                print(f"          {text}")
     return 0
 
 
@@ -152,7 +153,33 @@ def _tell(folder: "JobFolder", text: str, arguments: argparse.Namespace) -> None
 
 
 def _facts(folder: "JobFolder", status: "Status") -> dict[str, Any]:
-    return {"job": str(folder.path), **vars(status), "images": folder.read_description().images}
+    description = _description(folder)
+    facts = {"job": str(folder.path), **vars(status), "origin": _origin(folder)}
+    return {**facts, "images": [] if description is None else description.images}
+
+
+def _origin(folder: "JobFolder") -> str:
+    """What a job makes, and of what."""
+    from SAMFinetuneLogic.jobs.creating import read_request
+    from SAMFinetuneLogic.jobs.folder import FINETUNE
+
+    try:
+        description = folder.read_description()
+        what = "self-supervised encoder"
+        if description.kind == FINETUNE:
+            strategy, mode, _ = read_request(description)
+            what = f"{strategy.algorithm} of {strategy.components.replace('_', ' + ')}, mode {mode}"
+    except InputError as error:
+        return str(error)
+    return f"{what}; {Path(description.model).name}; learned from {', '.join(description.images)}"
+
+
+def _description(folder: "JobFolder") -> "JobDescription | None":
+    """None for a damaged one."""
+    try:
+        return folder.read_description()
+    except InputError:
+        return None
 
 
 def _progress(status: "Status") -> str:

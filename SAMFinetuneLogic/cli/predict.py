@@ -14,7 +14,7 @@ from SAMFinetuneLogic.errors import InputError, SAMFinetuneError
 from SAMFinetuneLogic.files import full_suffix
 
 if TYPE_CHECKING:
-    from SAMFinetuneLogic.finetuning.predicting import AutomaticResult
+    from SAMFinetuneLogic.fewshot.results import VolumeResult
 
 _IMAGES = (
     ".nii",
@@ -105,7 +105,7 @@ def _plan(image: Path, out: Path) -> list[tuple[Path, Path]]:
     return [(path, out / f"{path.name[: -len(full_suffix(path))]}.nii.gz") for path in files]
 
 
-def _counts(found: "AutomaticResult") -> list[dict[str, Any]]:
+def _counts(found: "VolumeResult") -> list[dict[str, Any]]:
     return [
         {"value": segment.value, "name": segment.name, "voxels": int(found.labels.mask(segment.value).sum())}
         for segment in found.labels.segments

@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from SAMFinetuneLogic.cli.arguments import slice_numbers
 from SAMFinetuneLogic.cli.model_choice import load_chosen_model
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json, progress_bar
 from SAMFinetuneLogic.cli.segment import add_model_arguments
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--axis", default="k", help="of the slices: i, j, k, axial, coronal or sagittal (default: k)")
     what.add_argument(
         "--slices",
-        type=_indices,
+        type=slice_numbers,
         metavar="N,N,...",
         help="the annotated ones, from 0; one that is left empty says that nothing is there (default: all not empty)",
     )
@@ -151,10 +152,3 @@ def _provenance(
         facts["model"] = model.provenance
         facts["device"] = {"name": str(model.device), "precision": model.precision}
     return facts
-
-
-def _indices(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of slice numbers separated by commas") from None

@@ -7,6 +7,7 @@ the encoder: use it as a base, not as it is. The job's folder holds image slices
 import argparse
 from pathlib import Path
 
+from SAMFinetuneLogic.cli.arguments import positive
 from SAMFinetuneLogic.cli.jobs import run_here, show_result
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json
 
@@ -20,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--window", default="auto", metavar="NAME|LEVEL/WIDTH", help="intensity window (default: auto)")
     parser.add_argument("--model", default=DEFAULT_MODEL_ID, metavar="ID|FILE", help=f"(default: {DEFAULT_MODEL_ID})")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-    parser.add_argument("--steps", type=int, default=400, metavar="N", help="of training (default: 400)")
-    parser.add_argument("--batch", type=int, default=8, metavar="N", help="slices a step (default: 8)")
+    parser.add_argument("--steps", type=positive, default=400, metavar="N", help="of training (default: 400)")
+    parser.add_argument("--batch", type=positive, default=8, metavar="N", help="slices a step (default: 8)")
     parser.add_argument(
         "--mask-ratio", type=float, default=0.75, metavar="SHARE", help="that is hidden (default: 0.75)"
     )

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from SAMFinetuneLogic.cli.arguments import positive
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json
 from SAMFinetuneLogic.errors import InputError
 
@@ -40,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="ids of 'samfinetune models list' or checkpoint files, separated by commas (default: the default model)",
     )
-    what.add_argument("--seeds", type=_positive, default=1, metavar="N", help="trainings of each (default: 1)")
+    what.add_argument("--seeds", type=positive, default=1, metavar="N", help="trainings of each (default: 1)")
     what.add_argument("--cases", nargs="+", metavar="CASE", help="only these cases of the manifest")
-    what.add_argument("--max-labels", type=_positive, metavar="N", help="only the N largest structures of a data set")
+    what.add_argument("--max-labels", type=positive, metavar="N", help="only the N largest structures of a data set")
     what.add_argument(
         "--baselines",
         action=argparse.BooleanOptionalAction,
@@ -56,11 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="automatic",
         help="automatic: classes without prompts, as in paper A (default); prompts: one click on each structure",
     )
-    how.add_argument("--shots", type=_positive, metavar="K", help="few-shot: learn from K slices, test on the others")
-    how.add_argument("--test-slices", type=_positive, default=24, metavar="N", help="at most, equally spaced (24)")
+    how.add_argument("--shots", type=positive, metavar="K", help="few-shot: learn from K slices, test on the others")
+    how.add_argument("--test-slices", type=positive, default=24, metavar="N", help="at most, equally spaced (24)")
     how.add_argument("--preset", choices=("recommended", "faithful"), default="recommended", help="faithful: paper A's")
-    how.add_argument("--steps", type=_positive, metavar="N", help="of training (default: by the preset)")
-    how.add_argument("--batch", type=_positive, metavar="N", help="slices a step")
+    how.add_argument("--steps", type=positive, metavar="N", help="of training (default: by the preset)")
+    how.add_argument("--batch", type=positive, metavar="N", help="slices a step")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     how.add_argument("--overwrite", action="store_true", help="forget the trainings in OUT_FOLDER and begin anew")
     add_reporting_arguments(parser)
@@ -146,9 +147,3 @@ def _models(text: str) -> list[str]:
     if not names:
         raise InputError("--models names none: give 'default', ids of 'samfinetune models list', or checkpoint files.")
     return list(dict.fromkeys(DEFAULT_MODEL_ID if name == DEFAULT else name for name in names))
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
-    return int(text)

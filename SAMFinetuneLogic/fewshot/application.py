@@ -1,14 +1,14 @@
 """What a collection teaches, on the slices of a new image: no clicks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from SAMFinetuneLogic.fewshot.fitted import SlicePrediction
 from SAMFinetuneLogic.fewshot.planes import Plane
-from SAMFinetuneLogic.imaging.axes import Axis, array_axis, resolve_axis
+from SAMFinetuneLogic.fewshot.results import FewShotResult, SliceConfidence
+from SAMFinetuneLogic.imaging.axes import array_axis, resolve_axis
 from SAMFinetuneLogic.imaging.labels import LabelMap, Segment
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.imaging.windows import WINDOW_NAMES, Window, choose_window
@@ -44,39 +44,6 @@ class TaughtModel(Protocol):
     def predict(self, embedded: EmbeddedSlice) -> SlicePrediction:
         """Class probabilities on an encoded slice."""
         ...
-
-
-@dataclass(frozen=True)
-class SliceConfidence:
-    """One class on one slice.
-
-    Attributes:
-        value: of the class.
-        index: of the slice.
-        pixels: how many were found.
-        confidence: see :meth:`SAMFinetuneLogic.fewshot.fitted.SlicePrediction.confidence`.
-    """
-
-    value: int
-    index: int
-    pixels: int
-    confidence: float
-
-
-@dataclass(frozen=True, eq=False)
-class FewShotResult:
-    """What :func:`apply_to_volume` found.
-
-    Attributes:
-        labels: on the image's grid.
-        axis, window: how its slices were shown.
-        slices: one entry for each class on each slice, by slice.
-    """
-
-    labels: LabelMap
-    axis: Axis
-    window: Window
-    slices: tuple[SliceConfidence, ...]
 
 
 def plane_for(
@@ -144,7 +111,13 @@ def apply_to_volume(
         prediction = predict_slice(taught, predictor, plane, index)
         by_slice[index] = prediction.labels
         found += [
-            SliceConfidence(value, index, int((by_slice[index] == value).sum()), prediction.confidence(value))
+            SliceConfidence(
+                value,
+                index,
+                int((by_slice[index] == value).sum()),
+                prediction.confidence(value),
+                prediction.doubtful_pixels(value),
+            )
             for value in prediction.values
         ]
         progress(done + 1, len(wanted))

@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.fewshot.collection import SupportCollection, SupportModel, SupportSlice
 from SAMFinetuneLogic.fewshot.dense import DenseEstimator, LinearClassifier
-from SAMFinetuneLogic.fewshot.fitted import FewShotModel, FitRecord, new_decoder
+from SAMFinetuneLogic.fewshot.fit_record import FitRecord
+from SAMFinetuneLogic.fewshot.fitted import FewShotModel, new_decoder
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.fewshot.targets import TargetEmbeddings
 from SAMFinetuneLogic.files import atomic_target

@@ -1,8 +1,6 @@
 """A fitted few-shot decoder with all that it needs to answer, and its answer on one slice."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,59 +9,13 @@ from SAMFinetuneLogic.errors import ModelError
 from SAMFinetuneLogic.fewshot.collection import SupportModel
 from SAMFinetuneLogic.fewshot.decoder import FewShotDecoder
 from SAMFinetuneLogic.fewshot.dense import DenseEstimator
+from SAMFinetuneLogic.fewshot.fit_record import FitRecord
 from SAMFinetuneLogic.fewshot.objective import class_probabilities
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.fewshot.targets import TargetEmbeddings
 from SAMFinetuneLogic.imaging.labels import Segment
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice
-
-
-@dataclass(frozen=True)
-class FitRecord:
-    """What happened in training.
-
-    Attributes:
-        steps: that were taken.
-        losses: of each.
-        held_out: title of the slice that decided when to stop; None with a fixed schedule.
-        held_out_dice: (step, Dice) of each check on it.
-        seconds: encoding the views, and training.
-        slices: titles of the slices that were learned from.
-        warm: whether it continued an earlier fit.
-    """
-
-    steps: int
-    losses: tuple[float, ...]
-    held_out: str | None
-    held_out_dice: tuple[tuple[int, float], ...]
-    seconds: tuple[float, float]
-    slices: tuple[str, ...]
-    warm: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Fit for JSON."""
-        return {
-            "steps": self.steps,
-            "losses": [round(loss, 5) for loss in self.losses],
-            "held_out": self.held_out,
-            "held_out_dice": [[step, round(dice, 4)] for step, dice in self.held_out_dice],
-            "seconds": [round(part, 2) for part in self.seconds],
-            "slices": list(self.slices),
-            "warm": self.warm,
-        }
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> "FitRecord":
-        return cls(
-            steps=int(content["steps"]),
-            losses=tuple(float(loss) for loss in content["losses"]),
-            held_out=content["held_out"],
-            held_out_dice=tuple((int(step), float(dice)) for step, dice in content["held_out_dice"]),
-            seconds=(float(content["seconds"][0]), float(content["seconds"][1])),
-            slices=tuple(content["slices"]),
-            warm=bool(content["warm"]),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +49,11 @@ class SlicePrediction:
         if not mask.any():
             return float(1 - probability.max())
         return float(2 * probability[mask].sum() / (probability.sum() + mask.sum()))
+
+    def doubtful_pixels(self, value: int) -> float:
+        """How many pixels of one class are wrong, by expectation, if the probabilities are right."""
+        probability = self.probability(value).astype(np.float64)
+        return float(np.abs(probability - (self.labels == value)).sum())
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,8 @@ from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.fewshot.collection import SupportCollection, SupportModel, check_model
 from SAMFinetuneLogic.fewshot.decoder import FewShotDecoder
 from SAMFinetuneLogic.fewshot.episodes import EpisodeSource, estimator_of, targets_of
-from SAMFinetuneLogic.fewshot.fitted import FewShotModel, FitRecord, answer, new_decoder
+from SAMFinetuneLogic.fewshot.fit_record import FitRecord
+from SAMFinetuneLogic.fewshot.fitted import FewShotModel, answer, new_decoder
 from SAMFinetuneLogic.fewshot.objective import fewshot_loss, grid_dice
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.fewshot.views import SliceViews, encode_views

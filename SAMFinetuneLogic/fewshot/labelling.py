@@ -86,17 +86,31 @@ def new_collection(
 
 
 def reencode(
-    collection: SupportCollection, model: LoadedModel, cache: EmbeddingCache | None = None
+    collection: SupportCollection,
+    model: LoadedModel,
+    cache: EmbeddingCache | None = None,
+    progress: ProgressCallback = no_progress,
+    cancelled: CancelCheck | None = None,
 ) -> SupportCollection:
-    """The same slices with embeddings by another model, from the pixels that the collection holds."""
+    """The same slices with embeddings by another model, from the pixels that the collection holds.
+
+    Args:
+        progress: called after each slice.
+        cancelled: asked before each.
+
+    Raises:
+        Cancelled: ``cancelled`` said so.
+    """
     from dataclasses import replace
 
     predictor = SlicePredictor(model, cache)
     slices = []
-    for entry in collection.slices:
+    for done, entry in enumerate(collection.slices):
+        raise_if_cancelled(cancelled)
         transform = SliceTransform(entry.labels.shape, entry.spacing, model.preprocessing)
         embedding = predictor.model.encode(transform.prepare(entry.pixels)[None])[0]
         slices.append(replace(entry, embedding=embedding.cpu().numpy().astype(np.float16)))
+        progress(done + 1, len(collection.slices))
     return SupportCollection(SupportModel.of(model), collection.classes, tuple(slices))
 
 

@@ -123,7 +123,7 @@ class Adapted:
         """For an optimiser: parameters with their learning rate and weight decay.
 
         What is new learns at the strategy's rate, pre-trained parts at ``whole_rate`` of it; with vanilla the rate
-        falls from the encoder's last stage to its first.
+        falls from the encoder's last stage to its first. In automatic mode all are multiplied by ``automatic_rate``.
         """
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.network.named_parameters():
@@ -134,6 +134,10 @@ class Adapted:
         return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]
 
     def _rate(self, name: str) -> float:
+        common = self.strategy.automatic_rate if self.mode == "automatic" else 1.0
+        return common * self._relative_rate(name)
+
+    def _relative_rate(self, name: str) -> float:
         strategy = self.strategy
         if name in self._new or (self.mode == "automatic" and name.startswith(NEW_PARTS)):
             return strategy.learning_rate

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from SAMFinetuneLogic.models.compact_decoder import CompactMaskDecoder
+
 NEW_PARTS = ("mask_decoder.mask_tokens.", "mask_decoder.output_hypernetworks_mlps.")
 """Prefixes of the names of what :func:`give_class_outputs` makes, and what is to be trained in any strategy."""
 
@@ -30,6 +32,9 @@ def class_logits(network: Any, embeddings: torch.Tensor, learned_background: boo
     prompts, decoder = network.prompt_encoder, network.mask_decoder
     sparse, dense = prompts(points=None, boxes=None, masks=None)
     position = prompts.get_dense_pe()
-    # SAM's decoder takes one image at a time.
-    logits = torch.cat([decoder.predict_masks(each[None], position, sparse, dense)[0] for each in embeddings])
+    if isinstance(decoder, CompactMaskDecoder):
+        sparse, dense = (part.expand(len(embeddings), *part.shape[1:]) for part in (sparse, dense))
+        logits = decoder.predict_masks(embeddings, position, sparse, dense)[0]
+    else:  # SAM's own takes one image at a time
+        logits = torch.cat([decoder.predict_masks(each[None], position, sparse, dense)[0] for each in embeddings])
     return logits if learned_background else torch.cat([torch.zeros_like(logits[:, :1]), logits], 1)

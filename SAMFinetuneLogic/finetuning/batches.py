@@ -1,7 +1,7 @@
 """The slices of each training step. A batch depends on the seed and the step alone, so that training can resume."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -62,7 +62,8 @@ class BatchMaker:
         numbers: those to learn from.
         maker: of views for the model.
         settings: of the loop.
-        prompted: each item is one structure on one slice, those of rare classes more than once; else a slice.
+        prompted: each item is one structure on one slice, those of rare classes more than once; else a slice, without
+            close-ups, since without prompts there is no second look at small structures.
         pooled: views are drawn from a fixed number of each item, since frozen layers run on them.
 
     Raises:
@@ -79,6 +80,7 @@ class BatchMaker:
         pooled: bool,
     ) -> None:
         self._maker, self._settings, self._prompted, self._pooled = maker, settings, prompted, pooled
+        self._augmentation = settings.augmentation if prompted else replace(settings.augmentation, closeups=0.0)
         self._slices = {number: maker.reduced(data.slices[number]) for number in numbers}
         self.items = self._structures(numbers) if prompted else self._balanced_slices(numbers)
         if not self.items:
@@ -124,7 +126,7 @@ class BatchMaker:
         entry = self._slices[number]
         for attempt in range(_TRIES):
             rng = np.random.default_rng([*stream, attempt])
-            view = self._maker.augmented(entry, self._settings.augmentation, rng)
+            view = self._maker.augmented(entry, self._augmentation, rng)
             if not self._prompted or view.masks[kind].any():
                 return view
         certain = self._maker.showing(entry, kind)

@@ -45,7 +45,7 @@ class Evidence:
     Attributes:
         verdict: of the gate; the user has the last word.
         gain: mean Dice over the classes, adapted less base.
-        slices: of the gate with a structure on them.
+        slices: of the gate with a structure on them or, without prompts, where one was found.
         classes: the table.
         task: what was measured, in words.
     """

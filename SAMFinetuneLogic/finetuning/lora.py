@@ -44,12 +44,22 @@ def target_names(network: nn.Module, strategy: Strategy, kept: tuple[str, ...], 
         in_decoder = name.startswith("mask_decoder.")
         if not (in_encoder or in_decoder) or f"{name}.".startswith((*kept, *whole)):
             continue
+        if strategy.dora and _has_no_direction(module):
+            continue
         if isinstance(module, nn.Linear):
             if _is_wanted(name, strategy) and (in_encoder or name.startswith(_TRANSFORMER)):
                 found.append(name)
         elif isinstance(module, nn.Conv2d) and _takes_lora(network, module, strategy, in_encoder):
             found.append(name)
     return found
+
+
+def _has_no_direction(module: nn.Module) -> bool:
+    """Whether all weights of one of a layer's outputs are zero: DoRA divides by their norm."""
+    weight = getattr(module, "weight", None)
+    if weight is None or weight.is_meta:
+        return False
+    return bool((weight.detach().flatten(1) == 0).all(1).any()) if weight.ndim > 1 else False
 
 
 def _is_wanted(name: str, strategy: Strategy) -> bool:

@@ -9,10 +9,11 @@ import numpy as np
 
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.fewshot.planes import Plane
+from SAMFinetuneLogic.fewshot.results import VolumeResult
 from SAMFinetuneLogic.finetuning.adapt import Adapted
 from SAMFinetuneLogic.finetuning.adapter_files import AdapterInfo, load_adapter, read_adapter
 from SAMFinetuneLogic.finetuning.scoring import predicted_labels
-from SAMFinetuneLogic.imaging.axes import Axis, array_axis, resolve_axis
+from SAMFinetuneLogic.imaging.axes import array_axis, resolve_axis
 from SAMFinetuneLogic.imaging.labels import LabelMap, Segment
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.imaging.windows import Window, choose_window
@@ -97,20 +98,6 @@ def notices(info: AdapterInfo) -> list[str]:
     return []
 
 
-@dataclass(frozen=True, eq=False)
-class AutomaticResult:
-    """What an automatic adapter found in an image.
-
-    Attributes:
-        labels: on the image's grid.
-        axis, window: how the image was looked at.
-    """
-
-    labels: LabelMap
-    axis: Axis
-    window: Window
-
-
 def predict_volume(
     adapted: Adapted,
     info: AdapterInfo,
@@ -120,7 +107,7 @@ def predict_volume(
     window: str | None = None,
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck | None = None,
-) -> AutomaticResult:
+) -> VolumeResult:
     """Segment every slice of an image without prompts.
 
     Args:
@@ -152,7 +139,7 @@ def predict_volume(
         found = predicted_labels(adapted, model, _Shown(plane.image(index)), values)
         by_slice[index] = plane.restore(found)
         progress(index + 1, volume.slice_count(chosen_axis))
-    return AutomaticResult(LabelMap(voxels, volume.ijk_to_ras, segments, name=volume.name), chosen_axis, chosen_window)
+    return VolumeResult(LabelMap(voxels, volume.ijk_to_ras, segments, name=volume.name), chosen_axis, chosen_window)
 
 
 @dataclass(frozen=True, eq=False)

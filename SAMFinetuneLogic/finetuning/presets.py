@@ -30,7 +30,13 @@ FAITHFUL: Mapping[str, Mapping[str, Any]] = {
 }
 
 RECOMMENDED: Mapping[str, Mapping[str, Any]] = {
-    "vanilla": {"learning_rate": 2e-4, "layer_decay": 0.8, "weight_decay": 0.02, "background": "zero"},
+    "vanilla": {
+        "learning_rate": 2e-4,
+        "layer_decay": 0.8,
+        "weight_decay": 0.02,
+        "background": "zero",
+        "automatic_rate": 4.0,
+    },
     "adapter": {
         "learning_rate": 1e-3,
         "weight_decay": 0.02,
@@ -40,6 +46,7 @@ RECOMMENDED: Mapping[str, Mapping[str, Any]] = {
         "whole_rate": 0.2,
         "frozen_fraction": 0.25,
         "background": "zero",
+        "automatic_rate": 4.0,
     },
     "lora": {
         "learning_rate": 1e-3,
@@ -53,6 +60,7 @@ RECOMMENDED: Mapping[str, Mapping[str, Any]] = {
         "whole_rate": 0.2,
         "frozen_fraction": 0.25,
         "background": "zero",
+        "automatic_rate": 4.0,
     },
 }
 

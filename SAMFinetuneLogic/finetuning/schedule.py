@@ -5,6 +5,7 @@ from math import cos, pi
 from typing import Any, Literal
 
 from SAMFinetuneLogic.finetuning.augmenting import FAITHFUL, RECOMMENDED, Augmentation
+from SAMFinetuneLogic.finetuning.strategy import Mode
 
 Decay = Literal["cosine", "polynomial"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -75,12 +76,12 @@ class LoopSettings:
 FAITHFUL_EPOCHS, FAITHFUL_BATCH, FAITHFUL_WARMUP = 200, 4, 200
 
 
-def settings_for(preset: str, training_slices: int, **changes: Any) -> LoopSettings:
+def settings_for(preset: str, training_slices: int, mode: Mode = "prompts", **changes: Any) -> LoopSettings:
     """The loop of a preset.
 
     ``faithful`` is paper A's: batches of 4, 200 epochs at most, 200 steps of warm-up, polynomial decay, validation
     every second epoch, stop after 20 epochs without gain. ``recommended`` is short enough to be waited for, and
-    takes more steps for more slices.
+    takes more steps for more slices; in automatic mode it takes twice as many, since the class outputs begin anew.
 
     Args:
         changes: settings of the user's, which go before the preset's.
@@ -98,7 +99,7 @@ def settings_for(preset: str, training_slices: int, **changes: Any) -> LoopSetti
             faithful_augmentation=True,
         )
     else:
-        steps = min(400, max(100, 10 * training_slices))
+        steps = min(400, max(100, 10 * training_slices)) * (2 if mode == "automatic" else 1)
         settings = LoopSettings(steps=steps, warmup=steps // 10)
     given = {name: value for name, value in changes.items() if value is not None}
     if "steps" in given and "warmup" not in given:

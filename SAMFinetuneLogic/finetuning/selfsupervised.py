@@ -21,10 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.errors import InputError, ModelError
 from SAMFinetuneLogic.finetuning.augmenting import Augmentation
 from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet, LabelledSlice
 from SAMFinetuneLogic.finetuning.loop import Listener, TrainingRecord, ignore
+from SAMFinetuneLogic.finetuning.memory import is_out_of_memory, release_cached, smaller_parts
 from SAMFinetuneLogic.finetuning.training_state import TrainingState, load_state, save_state
 from SAMFinetuneLogic.finetuning.views import ViewMaker
 from SAMFinetuneLogic.imaging.axes import Axis, SliceIndex
@@ -130,6 +131,7 @@ def pretrain(
 
     Raises:
         InputError: no slices.
+        ModelError: memory does not suffice for a single slice.
         OutputError: the checkpoint cannot be written.
         Cancelled: on request.
     """
@@ -157,27 +159,37 @@ def pretrain(
     if state.step:
         learned.load_state_dict(state.weights)
         optimiser.load_state_dict(state.optimiser)
-    resumed_at, started, before, losses = state.step, time.monotonic(), state.seconds, []
+    resumed_at, started, before = state.step, time.monotonic(), state.seconds
+    losses: list[float] = []
+    notices: list[str] = []
     listener({"event": "start", "step": state.step, "steps": settings.steps, "history": list(state.history)})
     maker = ViewMaker(model, (0,))
     slices = [maker.reduced(entry) for entry in data.slices]
     while state.step < settings.steps:
         raise_if_cancelled(cancelled)
         inputs, content = _batch(slices, maker, settings, state.step)
+        inputs = inputs.to(model.device)
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * settings.rate(state.step)
         learned.train()
         _freeze_statistics(learned)
-        optimiser.zero_grad(set_to_none=True)
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + state.step)
         hidden = hidden_patches(len(inputs), _patches(model), settings.mask_ratio, generator)
-        loss = reconstruction_loss(encoder, decoder, inputs.to(model.device), content, hidden)
-        loss.backward()
+        while (loss := _gradients(learned, inputs, content, hidden, state.accumulate)) is None:
+            release_cached(model.device)
+            if state.accumulate >= len(inputs):
+                raise ModelError(
+                    "There is not enough memory to train on a single slice: close other programs, or choose a smaller "
+                    "model."
+                )
+            state.accumulate, text = smaller_parts(state.accumulate, len(inputs))
+            notices.append(text)
+            listener({"event": "notice", "text": text})
         torch.nn.utils.clip_grad_norm_(learned.parameters(), 1.0)
         optimiser.step()
         state.step += 1
         state.seconds = before + time.monotonic() - started
-        losses.append(loss.item())
+        losses.append(loss)
         listener(
             {
                 "event": "step",
@@ -197,8 +209,32 @@ def pretrain(
                 save_state(checkpoints, state)
             listener({"event": "epoch", **line, "seconds": state.seconds})
     network.eval().requires_grad_(False)
-    record = TrainingRecord(state.step, state.step, tuple(state.history), state.seconds, False, resumed_at, ())
+    record = TrainingRecord(
+        state.step, state.step, tuple(state.history), state.seconds, False, resumed_at, tuple(notices)
+    )
     return network, record
+
+
+def _gradients(
+    learned: nn.ModuleDict, inputs: torch.Tensor, content: torch.Tensor, hidden: torch.Tensor, parts: int
+) -> float | None:
+    """Add up the gradients of a batch that goes through in parts; the loss, or None if memory ran out."""
+    learned.zero_grad(set_to_none=True)
+    total = 0.0
+    try:
+        for rows in torch.arange(len(inputs)).tensor_split(parts):
+            part = slice(int(rows[0]), int(rows[-1]) + 1)
+            share = len(rows) / len(inputs)
+            loss = reconstruction_loss(
+                learned["encoder"], learned["decoder"], inputs[part], content[part], hidden[part]
+            )
+            (share * loss).backward()
+            total += share * loss.item()
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+    return total
 
 
 def hidden_patches(count: int, side: int, ratio: float, generator: torch.Generator) -> torch.Tensor:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from SAMFinetuneLogic.errors import InputError
-from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet
+from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet, LabelledSlice
 
 NEIGHBOURS = 2
 """Slices no farther apart than this belong to one block."""
@@ -41,7 +41,8 @@ def split(data: LabelledSet) -> Split:
 
     Of three or more images, whole images are held out; else blocks of slices. At least one slice with a structure on
     it is held out, two from four slices on. Held out are blocks from the inside of the range that is annotated, since
-    that is where the adapter will be used.
+    that is where the adapter will be used. Empty slices of held-out images, and those next to held-out slices, go with
+    them: where there are no prompts, what is drawn there counts against the adapter.
 
     Raises:
         InputError: fewer than two slices show a structure.
@@ -70,9 +71,11 @@ def split(data: LabelledSet) -> Split:
             validation, rest = _hold_out_images(rest, wanted_validation)
         else:
             validation, rest = _hold_out(rest, wanted_validation, sum(map(len, rest)))
+    whole = len(groups) >= 3
+    gate += _empty_with(data, gate, whole)
+    validation += [n for n in _empty_with(data, validation, whole) if n not in gate]
     held = {*gate, *validation}
-    empty = _empty_with(data, held)
-    train = [n for n in range(len(data.slices)) if n not in held and n not in empty]
+    train = [n for n in range(len(data.slices)) if n not in held]
     return Split(tuple(train), tuple(sorted(validation)), tuple(sorted(gate)))
 
 
@@ -124,16 +127,19 @@ def _hold_out_images(images: list[list[int]], wanted: int) -> tuple[list[int], l
     return [n for k in sorted(held) for n in images[k]], [image for k, image in enumerate(images) if k not in held]
 
 
-def _empty_with(data: LabelledSet, held: set[int]) -> set[int]:
-    """Empty slices next to held-out ones: to learn that they are empty would tell where the structure ends."""
-    return {
+def _empty_with(data: LabelledSet, held: Sequence[int], whole: bool) -> list[int]:
+    """The empty slices that are held out with others: next to them or, of ``whole`` images, all of the same image.
+
+    To learn that they are empty would tell where the structure ends.
+    """
+
+    def belongs(entry: LabelledSlice, other: LabelledSlice) -> bool:
+        if whole or other.group != entry.group:
+            return other.group == entry.group
+        return other.slice.axis == entry.slice.axis and abs(other.slice.index - entry.slice.index) <= 1
+
+    return [
         number
         for number, entry in enumerate(data.slices)
-        if entry.is_empty
-        and any(
-            data.slices[other].group == entry.group
-            and data.slices[other].slice.axis == entry.slice.axis
-            and abs(data.slices[other].slice.index - entry.slice.index) <= 1
-            for other in held
-        )
-    }
+        if entry.is_empty and any(belongs(entry, data.slices[other]) for other in held)
+    ]

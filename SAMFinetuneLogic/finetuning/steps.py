@@ -12,6 +12,7 @@ from SAMFinetuneLogic.finetuning.batches import Batch
 from SAMFinetuneLogic.finetuning.checkpointing import checkpointed
 from SAMFinetuneLogic.finetuning.episodes import CLICK, answer, corrected, corrections, first_prompts
 from SAMFinetuneLogic.finetuning.losses import automatic_loss, overlaps, prompt_loss, shown
+from SAMFinetuneLogic.finetuning.memory import is_out_of_memory, release_cached, smaller_parts
 from SAMFinetuneLogic.finetuning.prefix_cache import PrefixCache
 from SAMFinetuneLogic.finetuning.schedule import LoopSettings
 from SAMFinetuneLogic.models.device import DTYPES, choose_precision
@@ -75,19 +76,18 @@ class Stepper:
                 with checkpointed(self.adapted.network.image_encoder, self.checkpointing):
                     return self._try(batch, number)
             except RuntimeError as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
             # Outside of the handler, where the failed pass's tensors are free.
             self.optimiser.zero_grad(set_to_none=True)
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            release_cached(self.device)
             self.notices.append(self._use_less_memory(len(batch)))
 
     def _use_less_memory(self, size: int) -> str:
         """Smaller parts of a batch of ``size`` slices, then checkpointing; the sentence that says so."""
         if self.accumulate < size:
-            self.accumulate = min(size, 2 * self.accumulate)
-            return f"Memory ran out: the batch of {size} slices now goes through in {self.accumulate} parts."
+            self.accumulate, notice = smaller_parts(self.accumulate, size)
+            return notice
         if self._trains_encoder and not self.checkpointing:
             self.checkpointing = True
             return "Memory ran out on a single slice: checkpointing is on from here, which takes more time."
@@ -178,10 +178,3 @@ def _foreground_dice(predicted: torch.Tensor, labels: torch.Tensor, classes: int
         if bool(second.any()):
             scores.append(2 * (first & second).sum().item() / (first.sum() + second.sum()).item())
     return sum(scores) / len(scores) if scores else 1.0
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    text = str(error)
-    return any(words in text for words in ("out of memory", "can't allocate memory", "not enough memory"))

@@ -44,6 +44,8 @@ class Strategy:
         whole: what outside of the decoder's transformer is trained whole beside adapters or LoRA: "outputs" are the
             output tokens, their hyper-networks, the up-scaling and the IoU head. New output tokens always are.
         whole_rate: their learning rate, relative to ``learning_rate``.
+        automatic_rate: in automatic mode, all learning rates are multiplied by it: the class outputs begin anew, and
+            there are no answers to prompts that must not get worse.
         background: in automatic mode, "learned": an output channel of its own, as in paper A; "zero": the constant
             logit 0, against which the classes are told apart.
         frozen_fraction: share of the encoder's stages, from the input, that stay as they are. Their answers to a
@@ -70,6 +72,7 @@ class Strategy:
     zero_init: bool = True
     whole: Whole = "none"
     whole_rate: float = 1.0
+    automatic_rate: float = 1.0
     background: Background = "learned"
     frozen_fraction: float = 0.0
     layer_decay: float = 1.0
@@ -87,7 +90,7 @@ class Strategy:
             raise InputError("LoRA without projections changes nothing: name at least one of q, k, v, out, mlp.")
         if self.rank < 1 or self.rank != int(self.rank):
             raise InputError(f"The rank of LoRA is {self.rank}; it must be a whole number of at least 1.")
-        for name in ("learning_rate", "alpha", "adapter_ratio", "whole_rate"):
+        for name in ("learning_rate", "alpha", "adapter_ratio", "whole_rate", "automatic_rate"):
             if not getattr(self, name) > 0:
                 raise InputError(f"The strategy's {name} is {getattr(self, name)}; it must be above 0.")
         if not 0 < self.layer_decay <= 1:

@@ -4,17 +4,19 @@ import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from SAMFinetuneLogic.errors import InputError, OutputError
 from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet
 from SAMFinetuneLogic.finetuning.schedule import LoopSettings
-from SAMFinetuneLogic.finetuning.selfsupervised import PretrainSettings
 from SAMFinetuneLogic.finetuning.snapshot import write_snapshot
 from SAMFinetuneLogic.finetuning.splitting import Split, split
 from SAMFinetuneLogic.finetuning.strategy import Mode, Strategy
 from SAMFinetuneLogic.jobs.folder import FINETUNE, PRETRAIN, JobDescription, JobFolder, Status
 from SAMFinetuneLogic.jobs.registry import remember
+
+if TYPE_CHECKING:  # it brings torch, and the user interface makes jobs
+    from SAMFinetuneLogic.finetuning.selfsupervised import PretrainSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,7 @@ def create_finetune_job(
 
 
 def create_pretrain_job(
-    path: Path, data: LabelledSet, model: str, model_sha256: str, settings: PretrainSettings, device: str = "auto"
+    path: Path, data: LabelledSet, model: str, model_sha256: str, settings: "PretrainSettings", device: str = "auto"
 ) -> JobFolder:
     """The same for self-supervised pre-training on slices without labels.
 
@@ -141,12 +143,14 @@ def read_request(description: JobDescription) -> tuple[Strategy, Mode, LoopSetti
         ) from error
 
 
-def read_pretraining(description: JobDescription) -> PretrainSettings:
+def read_pretraining(description: JobDescription) -> "PretrainSettings":
     """What a pre-training job is to do.
 
     Raises:
         InputError: the description is damaged.
     """
+    from SAMFinetuneLogic.finetuning.selfsupervised import PretrainSettings
+
     try:
         return PretrainSettings(**description.work["settings"])
     except (KeyError, TypeError) as error:

@@ -121,6 +121,15 @@ def tag_text(segmentation_node: Any, segment_id: str) -> str:
     return str(text) if found else ""
 
 
+def revision(segmentation_node: Any, segment_id: str) -> str:
+    """Changes with each write and each mark, and comes back with undo; empty if there was none yet.
+
+    Raises:
+        InputError: there is no such segment.
+    """
+    return tag_text(segmentation_node, segment_id).partition("&")[0]
+
+
 def _change(
     segmentation_node: Any,
     segment_id: str,

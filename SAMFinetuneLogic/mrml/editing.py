@@ -49,11 +49,13 @@ class Written:
         changed: how many voxels of the segments are other than before.
         refused: how many of those asked for are as before, because the masking settings protect them.
         notice: a sentence for the user, or None.
+        saved: whether the state before it was kept for undo: it is not where nothing was to be changed.
     """
 
     changed: int
     refused: int
     notice: str | None
+    saved: bool
 
 
 class SegmentWriter:
@@ -149,13 +151,13 @@ class SegmentWriter:
         pairs = [(index, segment_id) for segment_id, by_slice in masks.items() for index in by_slice]
         order = sorted(pairs, key=lambda pair: pair[0])
         unsaved = [self._save_state]
-        done = Written(0, 0, None)
+        done = _written(0, 0, False)
         for first in range(0, len(order), count):
             part: dict[str, dict[int, np.ndarray]] = {}
             for index, segment_id in order[first : first + count]:
                 part.setdefault(segment_id, {})[index] = masks[segment_id][index]
             written = self._write(part, axis, annotated, lambda: unsaved.pop()() if unsaved else None)
-            done = _written(done.changed + written.changed, done.refused + written.refused)
+            done = _written(done.changed + written.changed, done.refused + written.refused, not unsaved)
             yield min(first + count, len(order)), len(order), done
 
     # Undo: of writes through this object's own stack only
@@ -210,7 +212,7 @@ class SegmentWriter:
             if self.editor_node.GetSelectedSegmentID() != selected:
                 self.editor_node.SetSelectedSegmentID(selected)
             self._remember(masks, axis, annotated, {segment_id for segment_id, _, _ in changing}, touched)
-        return _written(changed, max(asked - changed, 0))
+        return _written(changed, max(asked - changed, 0), bool(changing))
 
     def _check(self, segment_id: str, axis: Axis, masks: SliceMasks) -> None:
         """Raise if the masks cannot be written."""
@@ -302,9 +304,9 @@ class SegmentWriter:
         touch(node, touched)
 
 
-def _written(changed: int, refused: int) -> Written:
+def _written(changed: int, refused: int, saved: bool) -> Written:
     notice = f"{refused} voxels are protected by the masking settings and stayed as they were." if refused else None
-    return Written(changed, refused, notice)
+    return Written(changed, refused, notice, saved)
 
 
 def _new_editor(scene: Any) -> Any:

@@ -4,12 +4,13 @@ Slicer keeps volumes right-handed when it reads them from files: a left-handed o
 comes back from a saved scene with its slices numbered from the other end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.mrml.lattice import Flips, flip_mask, flip_slice, flips_between
 from SAMFinetuneLogic.prompting.packed import PackedMask
@@ -37,23 +38,46 @@ def renumbered(session: Mapping[str, Any], volume: Volume) -> dict[str, Any]:
         InputError: damaged content.
     """
     result = dict(session)
-    grid = session.get("grid")
-    try:
-        old = np.array(grid["ijk_to_ras"], dtype=np.float64)  # type: ignore[index]
-        k, j, i = (int(length) for length in grid["shape"])  # type: ignore[index]
-    except (KeyError, TypeError, ValueError):
-        return result  # whoever opens it says what is wrong
-    size = i, j, k
-    new_k, new_j, new_i = volume.shape
-    flips = flips_between(old, size, volume.ijk_to_ras, (new_i, new_j, new_k)) if old.shape == (4, 4) else None
-    if flips is None or not any(flips):
-        return result
+    turn = _turn(session.get("grid"), volume)
+    if turn is None:
+        return result  # if it is damaged, whoever opens it says what is wrong
+    flips, size = turn
     prompts = prompts_from_list(session["prompts"])
     slices = slices_from_list(session["slices"])
-    result["grid"] = {"shape": list(volume.shape), "ijk_to_ras": volume.ijk_to_ras.tolist()}
+    result["grid"] = grid_record(volume)
     result["prompts"] = prompts_to_list(_turn_prompt(placed, flips, size) for placed in prompts.values())
     result["slices"] = slices_to_list(dict(_turn_state(target, state, flips, size) for target, state in slices.items()))
     return result
+
+
+def grid_record(volume: Volume) -> dict[str, Any]:
+    """The order of a volume's voxels, to be stored with numbers of its slices."""
+    return {"shape": list(volume.shape), "ijk_to_ras": volume.ijk_to_ras.tolist()}
+
+
+def slice_numbering(grid: Any, volume: Volume) -> Callable[[SliceIndex], SliceIndex]:
+    """From slices of a stored grid, see :func:`grid_record`, to the same slices of a volume.
+
+    On a grid with other voxels, or a damaged one, slices stay as they are.
+    """
+    turn = _turn(grid, volume)
+    if turn is None:
+        return lambda entry: entry
+    flips, size = turn
+    return lambda entry: flip_slice(entry, flips, size)
+
+
+def _turn(grid: Any, volume: Volume) -> tuple[Flips, Size] | None:
+    """How a stored grid is turned against the volume's; None if it is not, or not only turned."""
+    try:
+        old = np.array(grid["ijk_to_ras"], dtype=np.float64)
+        k, j, i = (int(length) for length in grid["shape"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    new_k, new_j, new_i = volume.shape
+    size = i, j, k
+    flips = flips_between(old, size, volume.ijk_to_ras, (new_i, new_j, new_k)) if old.shape == (4, 4) else None
+    return None if flips is None or not any(flips) else (flips, size)
 
 
 def _turn_prompt(placed: PlacedPrompt, flips: Flips, size: Size) -> PlacedPrompt:

@@ -21,7 +21,9 @@ SMALL_FRACTION = 1 / 3
 SMALL_INPUT_PIXELS = 64
 """and fewer than so many input pixels: SAM's 1024 pixels need no second look at a third of them."""
 MIN_ZOOM = 1.25
-"""A crop that is enlarged by less than this shows nothing new."""
+"""A crop that is enlarged by less than this shows nothing new,"""
+MIN_BOX_ZOOM = 1.1
+"""and this for the crop around a box, which is the only look."""
 OUTSIDE_LOGIT = -7.0
 """Logit outside of the crop, at most: a probability of 0.001."""
 COARSE_INPUT = 256
@@ -61,7 +63,7 @@ def refine(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePro
 
 
 def look_into_box(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts) -> Candidates | None:
-    """The answer to a box, and to clicks in it, on a crop around the box.
+    """The answer to a box, and to clicks in it, on a crop around the box, or on the slice if that shows as much.
 
     A box alone is answered with all candidates. As it was drawn around the structure, the one whose extent fits it
     best comes first.
@@ -72,25 +74,26 @@ def look_into_box(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: S
         prompts: with one box.
 
     Returns:
-        None where the whole slice is as good: the network's input is fine, the box is large, or nothing is found.
+        None where the network's input is fine enough for the whole slice, and where nothing is found.
     """
     if not looks_into_boxes(predictor) or len(prompts.boxes) != 1:
         return None
     crop = _box_crop(embedded, prompts)
-    if crop is None:
-        return None
-    inside = _into_crop(prompts, crop)
+    view = embedded if crop is None else predictor.embed(embedded.image.cropped(crop))
+    inside = prompts if crop is None else _into_crop(prompts, crop)
     alone = not len(inside.points) and predictor.model.entry.multimask
-    closer = predictor.embed(embedded.image.cropped(crop))
-    found = predictor.predict(closer, inside.points, inside.labels, inside.boxes[0], multimask=alone)
+    found = predictor.predict(view, inside.points, inside.labels, inside.boxes[0], multimask=alone)
     order = _by_fit(found.masks, inside.boxes[0])
     if not found.masks[order[0]].any():
         return None
-    on_slice = np.full((len(order), *embedded.image.shape), OUTSIDE_LOGIT, dtype=np.float32)
-    on_slice[:, *crop.slices] = found.slice_logits[order]
-    size = predictor.model.mask_size
-    coarse = [embedded.transform.mask_to_prompt(each, size)[0].cpu().numpy() for each in on_slice]
-    return Candidates(on_slice, np.stack(coarse), found.predicted_iou[order], notices=found.notices, refined=True)
+    logits, coarse = found.slice_logits[order], found.logits[order]
+    if crop is not None:
+        within, size = logits, predictor.model.mask_size
+        logits = np.full((len(order), *embedded.image.shape), OUTSIDE_LOGIT, dtype=np.float32)
+        logits[:, *crop.slices] = within
+        coarse = np.stack([embedded.transform.mask_to_prompt(each, size)[0].cpu().numpy() for each in logits])
+    refined = crop is not None
+    return Candidates(logits, coarse, found.predicted_iou[order], notices=found.notices, refined=refined)
 
 
 def looks_into_boxes(predictor: SlicePredictor) -> bool:
@@ -101,7 +104,7 @@ def looks_into_boxes(predictor: SlicePredictor) -> bool:
 def _box_crop(embedded: EmbeddedSlice, prompts: SlicePrompts) -> Crop | None:
     """The crop around the box, or None if it shows hardly more than the slice does."""
     crop = crop_around_box(prompts.boxes[0], embedded.image.shape, embedded.image.spacing)
-    return crop if _enlargement(embedded, crop) >= MIN_ZOOM else None
+    return crop if _enlargement(embedded, crop) >= MIN_BOX_ZOOM else None
 
 
 def _by_fit(masks: np.ndarray, box: np.ndarray) -> list[int]:

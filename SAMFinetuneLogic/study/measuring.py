@@ -54,7 +54,8 @@ def measure_model(
         else:
             by_value = automatic_dice(training_free_base(model, data.subset(split.train), cancelled), test, cancelled)
     else:
-        loop = settings_for(settings.preset, len(split.train), steps=settings.steps, batch=settings.batch, seed=seed)
+        changes = {"steps": settings.steps, "batch": settings.batch, "seed": seed}
+        loop = settings_for(settings.preset, len(split.train), settings.mode, **changes)
         torch.manual_seed(seed)  # what a strategy adds may start at random
         names = tuple(segment.name for segment in data.segments)
         adapted = adapt(model, strategy, settings.mode, names)

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from SAMFinetuneLogic.errors import ModelError
+from SAMFinetuneLogic.fewshot.results import VolumeResult
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback
-from SAMFinetuneLogic.worker.answers import AdapterAnswer
 from SAMFinetuneLogic.worker.requests import ApplyAdapter
 
 ADAPTER_MODULE = "SAMFinetuneLogic.finetuning.adapter_files"
 """``read_adapter(folder)`` says what an adapter is, ``load_adapter(base, folder)`` puts it onto its base; ``merged()``
 of that is a ``LoadedModel``."""
 PREDICTING_MODULE = "SAMFinetuneLogic.finetuning.predicting"
-"""``predict_volume(adapted, info, base, volume, ...)`` gives labels, axis and window."""
+"""``predict_volume(adapted, info, base, volume, ...)`` gives a ``VolumeResult``."""
 
 
 def with_adapter(model: LoadedModel, folder: Path) -> LoadedModel:
@@ -37,7 +37,7 @@ def with_adapter(model: LoadedModel, folder: Path) -> LoadedModel:
 
 def apply_adapter(
     request: ApplyAdapter, base: LoadedModel, progress: ProgressCallback, cancelled: CancelCheck | None
-) -> AdapterAnswer:
+) -> VolumeResult:
     """Segment a volume with an adapter of automatic mode.
 
     Args:
@@ -51,10 +51,10 @@ def apply_adapter(
     files, predicting = _part(ADAPTER_MODULE), _part(PREDICTING_MODULE)
     info = files.read_adapter(request.folder)
     adapted = files.load_adapter(base, request.folder)
-    found = predicting.predict_volume(
+    found: VolumeResult = predicting.predict_volume(
         adapted, info, base, request.volume, request.axis, progress=progress, cancelled=cancelled
     )
-    return AdapterAnswer(found.labels, found.axis, found.window)
+    return found
 
 
 def _part(name: str) -> Any:

@@ -1,14 +1,14 @@
 """What comes back from the model's process. Knows no torch: these values are read in the user interface."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from SAMFinetuneLogic.imaging.axes import Axis, SliceIndex
-from SAMFinetuneLogic.imaging.labels import LabelMap, Segment
-from SAMFinetuneLogic.imaging.windows import Window
-from SAMFinetuneLogic.prompting.candidates import Candidates
+from SAMFinetuneLogic.fewshot.fit_record import FitRecord
+from SAMFinetuneLogic.imaging.axes import SliceIndex
+from SAMFinetuneLogic.imaging.labels import Segment
+from SAMFinetuneLogic.prompting.candidates import Candidates, RankedMasks
 
 Bounds = tuple[int, int, int, int]
 """First and last row and column, inclusive: (row0, col0, row1, col1)."""
@@ -80,18 +80,14 @@ class CutMask:
 
 
 @dataclass(frozen=True, eq=False)
-class CutCandidates:
+class CutCandidates(RankedMasks):
     """The candidates of :class:`SAMFinetuneLogic.prompting.candidates.Candidates`, small enough to be sent.
 
-    What both have bears the same name; the logits on the slice's own pixels stay behind.
+    The logits on the slice's own pixels stay behind.
 
     Attributes:
         cuts: the masks.
-        logits: float32 (n, h, w), the decoder's low resolution.
-        predicted_iou: float32 (n,).
-        chosen: number of the candidate that is shown.
-        notices: sentences for the user.
-        refined: whether the chosen candidate was drawn anew on a crop.
+        logits, predicted_iou, chosen, notices, refined: see :class:`RankedMasks`.
     """
 
     cuts: tuple[CutMask, ...]
@@ -114,18 +110,11 @@ class CutCandidates:
         )
 
     @property
-    def count(self) -> int:
-        """How many candidates there are."""
-        return len(self.cuts)
-
-    @property
     def masks(self) -> np.ndarray:
-        """Boolean (n, rows, cols)."""
         return np.stack([cut.full() for cut in self.cuts])
 
     @property
     def mask(self) -> np.ndarray:
-        """The chosen mask, boolean (rows, cols)."""
         return self.cuts[self.chosen].full()
 
     @property
@@ -137,38 +126,6 @@ class CutCandidates:
     def cut(self) -> np.ndarray:
         """The chosen mask within its bounds."""
         return self.cuts[self.chosen].pixels
-
-    @property
-    def mask_logits(self) -> np.ndarray:
-        """The chosen mask's low resolution logits (h, w)."""
-        return self.logits[self.chosen]
-
-    @property
-    def score(self) -> float:
-        """The chosen mask's predicted IoU."""
-        return float(self.predicted_iou[self.chosen])
-
-    def next(self) -> "CutCandidates":
-        """The same with the next candidate chosen; after the last one comes the first again."""
-        return self.choose(self.chosen + 1)
-
-    def choose(self, number: int) -> "CutCandidates":
-        """The same with candidate ``number`` (counted from 0, around the end) chosen."""
-        number %= self.count
-        return self if number == self.chosen else replace(self, chosen=number, refined=False)
-
-
-@dataclass(frozen=True)
-class FitInfo:
-    """How a few-shot decoder was trained; see :class:`SAMFinetuneLogic.fewshot.fitted.FitRecord`."""
-
-    steps: int
-    losses: tuple[float, ...]
-    held_out: str | None
-    held_out_dice: tuple[tuple[int, float], ...]
-    seconds: tuple[float, float]
-    slices: tuple[str, ...]
-    warm: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,44 +171,4 @@ class CollectionInfo:
     plane: str
     classes: tuple[Segment, ...]
     entries: tuple[CollectionEntry, ...]
-    fit: FitInfo | None
-
-
-@dataclass(frozen=True)
-class FoundOnSlice:
-    """A class on a slice: how many pixels were found, and how sure they are (0..1)."""
-
-    value: int
-    index: int
-    pixels: int
-    confidence: float
-
-
-@dataclass(frozen=True, eq=False)
-class FewShotAnswer:
-    """What a few-shot decoder found.
-
-    Attributes:
-        labels: on the image's grid.
-        axis, window: how its slices were shown.
-        slices: one entry for each class on each slice, by slice.
-    """
-
-    labels: LabelMap
-    axis: Axis
-    window: Window
-    slices: tuple[FoundOnSlice, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class AdapterAnswer:
-    """What an adapter of automatic mode found.
-
-    Attributes:
-        labels: on the image's grid.
-        axis, window: how its slices were shown.
-    """
-
-    labels: LabelMap
-    axis: Axis
-    window: Window
+    fit: FitRecord | None

@@ -15,12 +15,12 @@ from SAMFinetuneLogic.errors import ModelError
 from SAMFinetuneLogic.prompting.cache_folder import CacheFolder
 from SAMFinetuneLogic.worker.crossed import Crossed
 from SAMFinetuneLogic.worker.failures import Failure
-from SAMFinetuneLogic.worker.interface import Notice, Task
+from SAMFinetuneLogic.worker.interface import InferenceClient
 from SAMFinetuneLogic.worker.link import Link
 from SAMFinetuneLogic.worker.packing import pack, unpack
 from SAMFinetuneLogic.worker.process import ChildProcess
 from SAMFinetuneLogic.worker.requests import Embed, Load, ModelChoice, Predict, is_long, volumes_of
-from SAMFinetuneLogic.worker.submission import Submission
+from SAMFinetuneLogic.worker.tasks import Notice, Task
 
 _QUICK_AT_ONCE = 2
 _UPLOAD_SECONDS = 0.006
@@ -30,8 +30,8 @@ _MAX_STARTS = 5
 _START_WINDOW_SECONDS = 60.0
 
 
-class RemoteClient(Submission):
-    """See :class:`SAMFinetuneLogic.worker.interface.InferenceClient`.
+class RemoteClient(InferenceClient):
+    """The client of another process, which it starts when something is asked.
 
     Args:
         python: the interpreter; None for PythonSlicer inside 3D Slicer, else this one.

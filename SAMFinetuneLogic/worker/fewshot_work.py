@@ -12,16 +12,18 @@ from SAMFinetuneLogic.fewshot.collection import (
     merge,
 )
 from SAMFinetuneLogic.fewshot.collection_files import OpenedCollection, load_collection, save_collection
-from SAMFinetuneLogic.fewshot.fitted import FewShotModel, FitRecord
+from SAMFinetuneLogic.fewshot.fit_record import FitRecord
+from SAMFinetuneLogic.fewshot.fitted import FewShotModel
 from SAMFinetuneLogic.fewshot.fitting import fit
 from SAMFinetuneLogic.fewshot.labelling import label_slices, reencode
 from SAMFinetuneLogic.fewshot.planes import Plane
+from SAMFinetuneLogic.fewshot.results import FewShotResult
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.imaging.windows import choose_window
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback
 from SAMFinetuneLogic.prompting.cache import EmbeddingCache
-from SAMFinetuneLogic.worker.answers import CollectionEntry, CollectionInfo, FewShotAnswer, FitInfo, FoundOnSlice
+from SAMFinetuneLogic.worker.answers import CollectionEntry, CollectionInfo
 from SAMFinetuneLogic.worker.requests import Apply, Collect, Fit
 
 
@@ -47,14 +49,18 @@ def change_collection(
     if opened is None:
         collection, fitted = SupportCollection(SupportModel.of(model)), None
     else:
-        collection = reencode(opened.collection, model, cache) if request.reencode else opened.collection
+        collection = opened.collection
+        if request.reencode:
+            collection = reencode(collection, model, cache, progress, cancelled)
         if not (grows or request.remove or request.reencode):
             return describe(request.path, opened)
         check_model(collection, model)
         fitted = None if request.reencode else opened.fitted(model)
     for path in sources:
         other = load_collection(path).collection
-        collection = merge(collection, reencode(other, model, cache) if request.reencode else other)
+        collection = merge(
+            collection, reencode(other, model, cache, progress, cancelled) if request.reencode else other
+        )
     gone = set(request.remove)
     collection = collection.without([entry for entry in collection.slices if entry.identity in gone])
     total, done = sum(len(entry.indices) for entry in request.add), 0
@@ -77,7 +83,7 @@ def change_collection(
 
 def fit_collection(
     request: Fit, model: LoadedModel, cache: EmbeddingCache, progress: ProgressCallback, cancelled: CancelCheck | None
-) -> FitInfo:
+) -> FitRecord:
     """Fit a collection's decoder, continuing the earlier one where it has the same build, and store it.
 
     Raises:
@@ -90,12 +96,12 @@ def fit_collection(
         start = None
     fitted = fit(opened.collection, model, request.settings, start, cache, progress, cancelled)
     save_collection(request.path, opened.collection, fitted)
-    return _fit_info(fitted.record)
+    return fitted.record
 
 
 def apply_collection(
     request: Apply, model: LoadedModel, cache: EmbeddingCache, progress: ProgressCallback, cancelled: CancelCheck | None
-) -> FewShotAnswer:
+) -> FewShotResult:
     """Segment a volume with a collection's decoder.
 
     Raises:
@@ -107,11 +113,9 @@ def apply_collection(
     fitted = opened.fitted(model)
     if fitted is None:
         raise InputError(f"Nothing has been learned from the collection {request.path.name} yet; fit it first.")
-    found = apply_to_volume(
+    return apply_to_volume(
         fitted, request.volume, model, request.axis, request.window, request.indices, cache, progress, cancelled
     )
-    slices = tuple(FoundOnSlice(each.value, each.index, each.pixels, each.confidence) for each in found.slices)
-    return FewShotAnswer(found.labels, found.axis, found.window, slices)
 
 
 def describe(path: Path, opened: OpenedCollection) -> CollectionInfo:
@@ -137,19 +141,7 @@ def describe(path: Path, opened: OpenedCollection) -> CollectionInfo:
         collection.plane,
         collection.classes,
         entries,
-        None if opened.fit is None else _fit_info(FitRecord.from_dict(opened.fit["record"])),
-    )
-
-
-def _fit_info(record: FitRecord) -> FitInfo:
-    return FitInfo(
-        record.steps,
-        record.losses,
-        record.held_out,
-        record.held_out_dice,
-        record.seconds,
-        record.slices,
-        record.warm,
+        None if opened.fit is None else FitRecord.from_dict(opened.fit["record"]),
     )
 
 

@@ -5,13 +5,13 @@ import time
 from SAMFinetuneLogic.errors import Cancelled
 from SAMFinetuneLogic.worker.engine import Course, Engine
 from SAMFinetuneLogic.worker.failures import Failure
-from SAMFinetuneLogic.worker.interface import Task
+from SAMFinetuneLogic.worker.interface import InferenceClient
 from SAMFinetuneLogic.worker.requests import Load, ModelChoice
-from SAMFinetuneLogic.worker.submission import Submission
+from SAMFinetuneLogic.worker.tasks import Task
 
 
-class InProcessClient(Submission):
-    """See :class:`SAMFinetuneLogic.worker.interface.InferenceClient`. Each ``poll`` does one piece of work.
+class InProcessClient(InferenceClient):
+    """Each ``poll`` does one piece of work.
 
     Long work can be cancelled from its ``on_progress``, which is called at once here.
     """

@@ -4,11 +4,9 @@ Nothing here waits or knows torch. A call hands over a request and returns a :cl
 timer every 10 to 20 ms, runs the callbacks on the caller's own thread.
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
 
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.imaging.axes import SliceIndex
@@ -18,76 +16,26 @@ from SAMFinetuneLogic.imaging.windows import Window
 from SAMFinetuneLogic.prompting.session import PredictionRequest
 from SAMFinetuneLogic.prompting.slice_image import SliceImage
 from SAMFinetuneLogic.propagation.options import PropagationOptions
-from SAMFinetuneLogic.worker.requests import LabelledSlices, ModelChoice, Request
-
-OnDone = Callable[[Any], None]
-OnFailure = Callable[[Exception], None]
-OnProgress = Callable[[int, int], None]
-ClientState = Literal["stopped", "starting", "loading", "ready", "failed"]
-TaskState = Literal["waiting", "running", "done", "failed", "cancelled", "superseded"]
+from SAMFinetuneLogic.worker.requests import (
+    Apply,
+    ApplyAdapter,
+    Collect,
+    Embed,
+    Fit,
+    LabelledSlices,
+    Load,
+    ModelChoice,
+    Predict,
+    Propagate,
+)
+from SAMFinetuneLogic.worker.submission import Submission
+from SAMFinetuneLogic.worker.tasks import OnDone, OnFailure, OnProgress, Task
 
 NEIGHBOURS = 8
 """How many slices on each side of the one in focus are encoded ahead."""
 
 
-@dataclass(frozen=True)
-class Notice:
-    """Something that the user should know and that belongs to no single request.
-
-    Attributes:
-        text: one sentence.
-        details: for the log and for "copy details".
-        restarted: whether the process was started anew; what it had encoded in memory is gone.
-    """
-
-    text: str
-    details: str = ""
-    restarted: bool = False
-
-
-@dataclass(eq=False)
-class Task:
-    """A request on its way.
-
-    Attributes:
-        request: what was asked.
-        stop: how its client cancels it.
-        on_done, on_failure, on_progress: called by ``poll``.
-        topic: a newer prediction of the same topic takes this one's place.
-        state: where it is; no callback follows a "superseded" one.
-        answer: once done.
-        error: once failed; ``__notes__`` of an error in another process ends with its traceback.
-        progress: (done, total) of long work.
-        times: milliseconds of each stage, once it is done.
-        attempts: how many processes it has brought down, or seen go down.
-    """
-
-    request: Request
-    stop: "Callable[[Task], None]"
-    on_done: OnDone | None = None
-    on_failure: OnFailure | None = None
-    on_progress: OnProgress | None = None
-    topic: object = None
-    state: TaskState = "waiting"
-    answer: Any = None
-    error: Exception | None = None
-    progress: tuple[int, int] = (0, 0)
-    times: Mapping[str, float] = field(default_factory=dict)
-    attempts: int = 0
-    submitted: float = field(default_factory=time.perf_counter)
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.state not in ("waiting", "running")
-
-    def cancel(self) -> None:
-        """Stop it. Clicks, encoding and loading end without a callback; long work calls ``on_failure(Cancelled)``."""
-        if not self.finished:
-            self.stop(self)
-
-
-class InferenceClient(Protocol):
+class InferenceClient(Submission):
     """A model to ask.
 
     Requests made before a model is loaded wait for it; if none was asked for, it is the default one.
@@ -97,18 +45,18 @@ class InferenceClient(Protocol):
         state: of the process and its model.
     """
 
-    on_notice: Callable[[Notice], None] | None
-    state: ClientState
-
     @property
+    @abstractmethod
     def busy(self) -> bool:
         """Whether anything is unfinished."""
 
     def load(self, choice: ModelChoice, on_done: OnDone | None = None, on_failure: OnFailure | None = None) -> Task:
         """Load a model; the answer is a ``ModelInfo``. What waits is answered by the new model."""
+        return self._submit(Load(choice), on_done, on_failure)
 
     def embed(self, image: SliceImage, on_done: OnDone | None = None, on_failure: OnFailure | None = None) -> Task:
         """Encode a slice when no click waits, in the order of the calls; the answer is None."""
+        return self._submit(Embed(image), on_done, on_failure)
 
     def focus(
         self,
@@ -123,6 +71,22 @@ class InferenceClient(Protocol):
 
         Predictions on this slice go before others.
         """
+        for task in self._ahead:
+            if task.state == "waiting":
+                task.cancel()
+        self._waiting.focus = slice_index
+        count = volume.slice_count(slice_index.axis)
+        offsets = [0, *(sign * distance for distance in range(1, neighbours + 1) for sign in (1, -1))]
+        indices = [slice_index.index + offset for offset in offsets if 0 <= slice_index.index + offset < count]
+        self._ahead = []
+        for index in indices:
+            image = SliceImage.of(volume, SliceIndex(slice_index.axis, index), window)
+
+            def done(_: None, where: SliceIndex = image.slice) -> None:
+                if on_encoded is not None:
+                    on_encoded(where)
+
+            self._ahead.append(self._submit(Embed(image), done, on_failure))
 
     def predict(
         self,
@@ -137,6 +101,8 @@ class InferenceClient(Protocol):
         Args:
             topic: what it is about, ``request.target`` by default: an older prediction of the same topic is dropped.
         """
+        content = Predict(image, request.prompts, request.feedback)
+        return self._submit(content, on_done, on_failure, topic=request.target if topic is None else topic)
 
     def propagate(
         self,
@@ -149,6 +115,7 @@ class InferenceClient(Protocol):
         on_failure: OnFailure | None = None,
     ) -> Task:
         """Fill in a volume; the answer is a ``PropagationResult``."""
+        return self._submit(Propagate(volume, labels, options, window), on_done, on_failure, on_progress)
 
     def collect(
         self,
@@ -162,6 +129,8 @@ class InferenceClient(Protocol):
         on_failure: OnFailure | None = None,
     ) -> Task:
         """Read a few-shot collection, changed first where anything is given; the answer is a ``CollectionInfo``."""
+        request = Collect(Path(path), tuple(add), tuple(remove), tuple(Path(other) for other in merge), reencode)
+        return self._submit(request, on_done, on_failure, on_progress)
 
     def fit(
         self,
@@ -172,7 +141,8 @@ class InferenceClient(Protocol):
         on_done: OnDone | None = None,
         on_failure: OnFailure | None = None,
     ) -> Task:
-        """Fit the few-shot decoder of a collection, stored in its file; the answer is a ``FitInfo``."""
+        """Fit the few-shot decoder of a collection, stored in its file; the answer is a ``FitRecord``."""
+        return self._submit(Fit(Path(path), settings, fresh), on_done, on_failure, on_progress)
 
     def apply(
         self,
@@ -185,7 +155,9 @@ class InferenceClient(Protocol):
         on_done: OnDone | None = None,
         on_failure: OnFailure | None = None,
     ) -> Task:
-        """Segment a volume with a collection's decoder; the answer is a ``FewShotAnswer``."""
+        """Segment a volume with a collection's decoder; the answer is a ``FewShotResult``."""
+        chosen = None if indices is None else tuple(indices)
+        return self._submit(Apply(Path(path), volume, axis, window, chosen), on_done, on_failure, on_progress)
 
     def apply_adapter(
         self,
@@ -196,21 +168,26 @@ class InferenceClient(Protocol):
         on_done: OnDone | None = None,
         on_failure: OnFailure | None = None,
     ) -> Task:
-        """Segment a volume with an adapter of automatic mode, which lies on the loaded model's base; the answer is an
-        ``AdapterAnswer``. The adapter that prompts are answered with stays as it is.
+        """Segment a volume with an adapter of automatic mode, which lies on the loaded model's base; the answer is a
+        ``VolumeResult``. The adapter that prompts are answered with stays as it is.
         """
+        return self._submit(ApplyAdapter(Path(folder), volume, axis), on_done, on_failure, on_progress)
 
+    @abstractmethod
     def forget(self) -> None:
         """Drop all slices and embeddings, in memory and on disk."""
 
+    @abstractmethod
     def poll(self) -> tuple[Task, ...]:
         """Move on, run callbacks, and return the tasks that finished.
 
         An exception of a callback leaves this call; what else has finished is delivered by the next one.
         """
 
+    @abstractmethod
     def log_text(self) -> str:
         """The end of the log and the last traceback, for "copy details"."""
 
+    @abstractmethod
     def close(self) -> None:
         """End all work without callbacks, and the process. A later request starts it again."""

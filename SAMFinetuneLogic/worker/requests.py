@@ -120,7 +120,7 @@ class Collect:
 
 @dataclass(frozen=True)
 class Fit:
-    """Fit the few-shot decoder to a collection and store it there; the answer is a ``FitInfo``.
+    """Fit the few-shot decoder to a collection and store it there; the answer is a ``FitRecord``.
 
     Attributes:
         path: of the collection.
@@ -135,7 +135,7 @@ class Fit:
 
 @dataclass(frozen=True, eq=False)
 class Apply:
-    """Segment a volume with a collection's decoder; the answer is a ``FewShotAnswer``."""
+    """Segment a volume with a collection's decoder; the answer is a ``FewShotResult``."""
 
     path: Path
     volume: Volume
@@ -146,7 +146,7 @@ class Apply:
 
 @dataclass(frozen=True, eq=False)
 class ApplyAdapter:
-    """Segment a volume with an adapter of automatic mode on the loaded model; the answer is an ``AdapterAnswer``."""
+    """Segment a volume with an adapter of automatic mode on the loaded model; the answer is a ``VolumeResult``."""
 
     folder: Path
     volume: Volume

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from SAMFinetuneLogic.imaging.axes import SliceIndex
-from SAMFinetuneLogic.worker.interface import Task
 from SAMFinetuneLogic.worker.requests import Embed, Load, Predict, is_long
+from SAMFinetuneLogic.worker.tasks import Task
 
 
 class Waiting:

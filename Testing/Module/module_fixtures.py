@@ -10,7 +10,7 @@ import pytest
 from module_scene import oblique_affine, open_blocks, straight_affine
 from region_client import RegionClient
 from slicer_host.application import start
-from slicer_host.event_loop import run_for
+from slicer_host.event_loop import run_for, run_until
 from slicer_host.loading import close_module, load_module, open_module
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,7 +114,7 @@ def bench(
 ) -> Any:
     """The workbench with the blocks opened, in front of a real process with a tiny model (``model_file``).
 
-    Its Learn panel is ``panel``. The tests say when slices are annotated.
+    Its collection panel is ``panel``, the whole one ``module``. The tests say when slices are annotated.
     """
     import SAMFinetuneLib.worker_client
     import slicer
@@ -138,7 +138,9 @@ def bench(
     opened = SimpleNamespace(widget=widget, panel=widget.panel, bench=bench, host=host)
     open_blocks(opened, straight_affine(), WAIT)
     bench.panel = widget.panel.collection
+    bench.review_panel, bench.module = widget.panel.review, widget.panel
     yield bench
+    run_until(lambda: not process.busy, WAIT)  # it goes on to the next test
     close_module(widget)
     slicer.mrmlScene.Clear(0)
     run_for(0.02)

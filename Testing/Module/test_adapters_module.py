@@ -94,6 +94,7 @@ def test_its_result_on_the_open_volume_is_one_undo(bench, job):
     assert bench.panel.messages.text == ""
     assert segmentation.GetSegmentation().GetNumberOfSegments() == before + 2
     assert labels_of(segmentation, bench.work.volume_node).any()
+    assert not bench.review.entries and "does not say where it is in doubt" in bench.review_panel.ui.reviewLabel.text
     bench.undo()
     assert segmentation.GetSegmentation().GetNumberOfSegments() == before
 

@@ -129,6 +129,44 @@ def test_learning_and_the_open_volume_with_one_undo(bench):
     np.testing.assert_array_equal(array_of(segmentation, bench.work.volume_node), after)
 
 
+def test_slices_of_the_open_volume_are_reviewed_in_order_of_doubt(bench):
+    learned(bench)
+    bench.applying.start()
+    settled(bench)
+    review, ui = bench.review, bench.review_panel.ui
+    segment = bench.prompter.segment
+    filled = array_of(bench.work.segmentation_node, bench.work.volume_node)
+    listed = {entry.slice.index for entry in review.entries}
+    assert not listed & {3, 5, 8} and set(np.flatnonzero(filled.any(axis=(1, 2)))) <= listed | {3, 5, 8}
+    doubts = [entry.doubt for entry in review.entries]
+    assert doubts == sorted(doubts, reverse=True) and doubts[0] > 0
+    assert {entry.segment for entry in review.entries} == {segment}
+    assert all(entry.distance == min(abs(entry.slice.index - k) for k in (3, 5, 8)) for entry in review.entries)
+    assert "own probabilities" in ui.reviewLabel.text and ui.reviewTable.rowCount == len(listed)
+    assert not bench.module.ui.reviewSection.collapsed
+    ui.reviewNextButton.click()
+    assert bench.prompter.slice == review.entries[0].slice
+    first = review.entries[0].slice.index
+    ui.reviewAcceptButton.click()
+    assert first in annotated_slices(bench.work.segmentation_node, segment, bench.work.volume, "k")
+
+
+def test_a_ticked_volumes_review_waits_for_its_opening(bench):
+    learned(bench)
+    node = shifted("second", 6)
+    bench.applying.start([node])
+    settled(bench)
+    assert not bench.review.entries
+    bench.open(node)
+    assert bench.work.segmentation_node is bench.applying.results[0]
+    entries = bench.review.entries
+    assert entries and all(entry.distance is None for entry in entries)
+    assert [entry.doubt for entry in entries] == sorted((entry.doubt for entry in entries), reverse=True)
+    assert "own probabilities" in bench.review_panel.ui.reviewLabel.text
+    bench.review_panel.ui.reviewNextButton.click()
+    assert bench.prompter.slice == entries[0].slice
+
+
 def test_a_missing_segment_is_added_and_undone_with_the_rest(bench):
     learned(bench)
     node = shifted("second", 6)
@@ -232,8 +270,13 @@ def test_a_collection_of_another_model_is_refused_and_can_be_encoded_again(bench
     settled(bench)
     bench.model_file = checkpoints[1]
     bench.reload_model()
+    said, bar = set(), bench.panel.ui.collectionBar
+    bench.collection.long.changed.connect(
+        lambda: said.add((bench.panel.ui.collectionSummary.text, bar.value, bar.maximum, bar.isHidden()))
+    )
     bench.panel.ui.collectionEncodeButton.click()
     settled(bench)
+    assert ("Encoding slices ... 3 of 3", 3, 3, False) in said
     assert bench.panel.messages.text == "" and "Not learned yet" in bench.panel.ui.collectionState.text
     bench.collection.fit(QUICK)
     settled(bench)

@@ -152,7 +152,7 @@ def test_a_real_job_runs_to_its_end(annotated, monkeypatch):
     from SAMFinetuneLogic.models.loading import load_model
 
     real = schedule.settings_for
-    monkeypatch.setattr(schedule, "settings_for", lambda preset, n: real(preset, n, steps=4, epoch_steps=2, views=2))
+    monkeypatch.setattr(schedule, "settings_for", lambda *given: real(*given, steps=4, epoch_steps=2, views=2))
     panel, bench = annotated.panel.learn, annotated.bench
     bench.preferences.device = "cpu"
     sha256 = load_model("samfinetune_default", "cpu").weights_sha256

@@ -70,6 +70,24 @@ def test_every_control_explains_itself(opened):
             assert child.toolTip(), child.objectName()
 
 
+def test_the_tools_are_readable_in_a_narrow_panel(opened):
+    """400 pixels, as Slicer's panel is at first: no button is cut or says less than it should."""
+    from slicer_host.event_loop import run_for
+
+    panel = opened.widget.parent._q
+    width = panel.width()
+    panel.setFixedWidth(400)
+    panel.show()
+    run_for(0.1)
+    for button in opened.panel.prompt.tool_buttons.values():
+        tool = button._q
+        right = tool.mapTo(panel, QtCore.QPoint(tool.width(), 0)).x()
+        assert right <= 400 and tool.width() >= tool.sizeHint().width(), (tool.objectName(), right, tool.width())
+    panel.setMinimumWidth(0)
+    panel.setMaximumWidth(16777215)
+    panel.resize(width, panel.height())
+
+
 def test_shortcuts_work_only_while_the_module_is_open(blocks):
     panel = blocks.panel.widget._q
     panel.window().activateWindow()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from module_scene import add_volume, oblique_affine, ras_of, settle, straight_affine, two_blocks
+from module_scene import add_volume, oblique_affine, open_blocks, ras_of, settle, straight_affine, two_blocks
 from slicer_host.event_loop import run_for, run_until
 
 from SAMFinetuneLogic.errors import ModelError
@@ -76,6 +76,45 @@ def test_the_session_comes_back_with_the_scene(oblique_blocks, tmp_path, save, l
     )
     shown = oblique_blocks.panel.markers.point_list(True)
     assert shown.GetNumberOfDefinedControlPoints() == 1
+
+
+@pytest.mark.parametrize("left_handed", [False, True])
+def test_the_review_comes_back_at_its_places(opened, tmp_path, left_handed):
+    """Slicer turns the slices of a left-handed volume round when it reads one from a file."""
+    affine = straight_affine() @ np.diag([1.0, 1.0, -1.0 if left_handed else 1.0, 1.0])
+    blocks = open_blocks(opened, affine)
+    bench, table = blocks.bench, blocks.panel.review.ui.reviewTable
+    bench.prompter.add_point(ras_of(blocks, 5, 20, 25))
+    settle(blocks)
+    bench.prompter.accept()
+    blocks.panel.propagate.ui.propagateButton.click()
+    assert run_until(lambda: not bench.propagation.running)
+
+    def rows():
+        return [[table._q.item(row, column).text() for column in range(4)] for row in range(table.rowCount)]
+
+    def places():
+        volume = bench.work.volume
+        heights = [(volume.ijk_to_ras @ [0, 0, entry.slice.index, 1])[2] for entry in bench.review.entries]
+        following = bench.review.next_slice
+        return heights, None if following is None else (volume.ijk_to_ras @ [0, 0, following.index, 1])[2]
+
+    bench.go_to(SliceIndex("k", 2))
+    before, there = rows(), places()
+    height = (bench.work.volume.ijk_to_ras @ [0, 0, 2, 1])[2]
+    first = bench.work.volume.ijk_to_ras[2, 3]
+    assert before and before[0][0].startswith("axial k = ") and before[0][1] == "Segment_1"
+    save_scene(tmp_path)
+    slicer.mrmlScene.Clear(0)
+    assert rows() == []
+    load_scene(tmp_path)
+    run_for(0.05)
+    assert (abs(bench.work.volume.ijk_to_ras[2, 3] - first) > 1) == left_handed
+    assert [row[1:] for row in rows()] == [row[1:] for row in before]
+    assert all(row[0].startswith("axial k = ") for row in rows())
+    assert (bench.work.volume.ijk_to_ras @ [0, 0, bench.prompter.slice.index, 1])[2] == pytest.approx(height)
+    np.testing.assert_allclose(places()[0], there[0])
+    assert places()[1] == pytest.approx(there[1])
 
 
 def test_closing_the_scene_in_the_middle_of_work(blocks):
@@ -180,13 +219,15 @@ def test_prompts_wait_while_another_volume_is_looked_at(blocks):
     bench.prompter.add_point(ras_of(blocks, 5, 20, 25))
     settle(blocks)
     selector.setCurrentNode(add_volume(two_blocks(), oblique_affine(), "other"))  # at once, before any timer
-    assert not bench.prompter.prompts()
+    assert not bench.prompter.prompts() and bench.work.segmentation_node.GetName() == "other segmentation"
     selector.setCurrentNode(blocks.node)
     bench.go_to(SliceIndex("k", 5))
     settle(blocks)
     assert [p.prompt.positive for p in bench.prompter.prompts()] == [True]
     assert bench.prompter.candidates.mask.any()
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 2  # one for each volume
+    assert bench.work.segmentation_node.GetName() == "blocks segmentation"
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    assert sum("preview" not in node.GetName() for node in nodes) == 2  # one for each volume
 
 
 def test_hand_edits_count_as_annotated(blocks):

@@ -99,6 +99,45 @@ def test_review_jumps_and_accepts(propagated):
         assert bench.prompter.slice == bench.review.next_slice
 
 
+def test_a_corrected_slice_leaves_the_review_and_next_goes_on_from_there(propagated):
+    bench, ui = propagated.bench, propagated.panel.review.ui
+    entries = bench.review.entries
+    ui.reviewNextButton.click()
+    ui.reviewNextButton.click()
+    k = entries[1].slice.index
+    bench.prompter.add_point(ras_of(propagated, k, 20, 25))
+    bench.prompter.add_point(ras_of(propagated, k, 40, 50))
+    settle(propagated)
+    bench.prompter.accept()
+    assert bench.review.entries == entries[:1] + entries[2:] and ui.reviewTable.rowCount == len(entries) - 1
+    ui.reviewNextButton.click()
+    assert bench.prompter.slice == entries[2].slice
+    bench.undo()  # of the correction: it is in doubt again
+    assert bench.review.entries == entries and bench.review.entries[bench.review.place] == entries[2]
+
+
+def test_a_result_that_was_taken_back_is_not_reviewed(propagated):
+    bench = propagated.bench
+    entries = bench.review.entries
+    bench.go_to(SliceIndex("k", 11))
+    bench.prompter.mark_done()  # a mark, between the result and its undo
+    assert bench.review.entries == entries
+    bench.undo()
+    assert array_of(propagated, bench.prompter.segment).sum() == 2 * 20 * 28
+    assert bench.review.entries == () and "Nothing to review" in propagated.panel.review.ui.reviewLabel.text
+    bench.redo()
+    assert [entry.slice for entry in bench.review.entries] == [entry.slice for entry in entries]
+
+
+def test_review_selects_the_segment_that_is_in_doubt(propagated):
+    bench = propagated.bench
+    first = bench.prompter.segment
+    bench.add_segment("other")
+    propagated.panel.review.ui.reviewNextButton.click()
+    assert bench.prompter.segment == first == bench.review.entries[0].segment
+    assert propagated.panel.input.ui.segmentsTable.selectedSegmentIDs() == (first,)
+
+
 def test_cancel_writes_nothing(blocks):
     bench = blocks.bench
     bench.prompter.add_point(ras_of(blocks, 5, 20, 25))

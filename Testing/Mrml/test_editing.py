@@ -276,7 +276,8 @@ def test_in_steps_it_is_the_same_and_one_undo(new_bench):
     expected = together.writer.write_slices(named(together), "k")
     steps = list(stepwise.writer.write_in_steps(named(stepwise), "k", count=2))
     assert [(done, total) for done, total, _ in steps] == [(2, 7), (4, 7), (6, 7), (7, 7)]
-    assert steps[-1][2] == expected
+    assert steps[-1][2] == expected and expected.saved
+    assert not together.writer.write_slices(named(together), "k").saved  # nothing to change, and nothing to undo
     for mine, theirs in zip(stepwise.masks(), together.masks(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     stepwise.writer.undo()

@@ -9,7 +9,6 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from SAMFinetuneLib.collection import SUFFIX
-from SAMFinetuneLib.learning import job_title
 from SAMFinetuneLib.panels.panel import Panel
 from SAMFinetuneLib.thumbnails import thumbnail
 from SAMFinetuneLib.workbench import Workbench
@@ -28,6 +27,7 @@ class CollectionPanel(Panel, VTKObservationMixin):
         self._shown: CollectionInfo | None = None
         self._shown_volumes: tuple[tuple[str, str], ...] = ()
         self._shown_adapters: tuple[Path, ...] | None = None
+        self._listed_for = ""
         ui, collection = self.ui, bench.collection
         self.on_click(ui.collectionAddButton, self.add)
         self.on_click(ui.collectionRemoveButton, self.remove)
@@ -43,12 +43,12 @@ class CollectionPanel(Panel, VTKObservationMixin):
         collection.long.changed.connect(self.update)
         collection.long.failed.connect(self.messages.show_error)
         bench.changed.connect(self.update)
-        bench.learning.changed.connect(self.update)
+        bench.learning.changed.connect(self._on_learning)
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(50)
         self._timer.connect("timeout()", self._show_volumes)
-        self.update()
+        self._on_learning()
 
     def set_scene(self, scene: Any) -> None:
         """List the volumes of a scene."""
@@ -108,7 +108,8 @@ class CollectionPanel(Panel, VTKObservationMixin):
 
     def update(self) -> None:
         """Show the collection and what goes on."""
-        self._show_adapters()
+        if self.bench.learning.model != self._listed_for:
+            self._list_adapters()
         collection, ui = self.bench.collection, self.ui
         long, has_work = collection.long, self.bench.work is not None
         idle = not long.running
@@ -134,8 +135,16 @@ class CollectionPanel(Panel, VTKObservationMixin):
         ui.collectionBar.visible = not idle
         ui.collectionBar.maximum = long.total
         ui.collectionBar.value = long.done
-        ui.collectionSummary.text = f"{long.doing} ..." if long.doing else collection.summary
+        ui.collectionSummary.text = self._doing() or collection.summary
         self._show_volumes()
+
+    def _doing(self) -> str:
+        long = self.bench.collection.long
+        if not long.doing:
+            return ""
+        if not long.total:
+            return f"{long.doing} ..."
+        return _("{doing} ... {done} of {total}").format(doing=long.doing, done=long.done, total=long.total)
 
     def _state(self) -> str:
         collection = self.bench.collection
@@ -167,18 +176,26 @@ class CollectionPanel(Panel, VTKObservationMixin):
             item.setToolTip(", ".join(names) or _("Nothing is there: a negative example"))
             entries.addItem(item)
 
-    def _show_adapters(self) -> None:
+    def _on_learning(self) -> None:
+        self._list_adapters()
+        self.update()
+
+    def _list_adapters(self) -> None:
+        """Not at each turn to another slice: the jobs lie on the disk."""
         learning, selector = self.bench.learning, self.ui.applySelector
+        if learning.running and self._shown_adapters is not None:
+            return
+        self._listed_for = learning.model
         jobs = [] if learning.running else learning.finished("automatic")
         adapters = tuple(job.adapter for job in jobs)
-        if adapters == self._shown_adapters or (learning.running and self._shown_adapters is not None):
+        if adapters == self._shown_adapters:
             return
         chosen, self._shown_adapters = selector.currentData, adapters
         selector.blockSignals(True)
         selector.clear()
         selector.addItem(_("The collection"), "")
         for job in jobs:
-            selector.addItem(_("Adapter {name}").format(name=job_title(job)), str(job.adapter))
+            selector.addItem(_("Adapter {name}").format(name=learning.jobs.title(job)), str(job.adapter))
         selector.setCurrentIndex(max(selector.findData(chosen or ""), 0))
         selector.blockSignals(False)
 

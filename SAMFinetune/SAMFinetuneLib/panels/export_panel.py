@@ -26,6 +26,7 @@ class ExportPanel(Panel):
         """Write what is chosen; returns the files."""
         self.ui.exportResult.text = ""
         folder = Path(self.ui.exportFolder.currentPath)
+        self.bench.writing.finish()
         written = export(
             self.bench.prompter.work,
             folder,

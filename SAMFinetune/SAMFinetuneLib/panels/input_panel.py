@@ -142,9 +142,7 @@ class InputPanel(Panel):
         if self._updating or self.bench.state is None or node is self.bench.state.volume:
             return
         self.messages.clear()
-        self.bench.state.segmentation = None
-        self.bench.state.volume = node
-        self.bench.update()
+        self.bench.choose(node)
         if node is not None:
             slicer.util.setSliceViewerLayers(background=node, fit=True, rotateToVolumePlane=True)
 

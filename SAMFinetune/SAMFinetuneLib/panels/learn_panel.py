@@ -7,7 +7,7 @@ import qt
 from slicer.i18n import tr as _
 
 from SAMFinetuneLib.curve_picture import draw_curve
-from SAMFinetuneLib.learning import MIN_SLICES, RECOMMENDED, job_title
+from SAMFinetuneLib.learning import MIN_SLICES, RECOMMENDED
 from SAMFinetuneLib.panels.panel import Panel
 from SAMFinetuneLib.workbench import Workbench
 from SAMFinetuneLogic.finetuning.strategy import all_strategies
@@ -33,6 +33,7 @@ class LearnPanel(Panel):
         super().__init__(bench, layout, resources, "LearnPanel")
         self._filling = False
         self._shown_adapters: tuple[Path, ...] | None = None
+        self._listed_for = ""
         for strategy in all_strategies():
             name = f"{strategy.algorithm}-{strategy.components.replace('_', '-')}"
             text = _("{name} (recommended)").format(name=name) if name == RECOMMENDED else name
@@ -51,11 +52,11 @@ class LearnPanel(Panel):
         self.on_click(self.ui.learnCancelButton, learning.cancel)
         self.on_click(self.ui.learnResumeButton, learning.resume)
         self.ui.adapterSelector.connect("currentIndexChanged(int)", self._on_adapter)
-        learning.changed.connect(self.update)
+        learning.changed.connect(self._on_learning)
         learning.failed.connect(self.messages.show_error)
         bench.changed.connect(self.update)
         bench.prompter.changed.connect(self._show_state)
-        self.update()
+        self._on_learning()
 
     def start(self) -> None:
         """Adapt with the chosen strategy, for the chosen use."""
@@ -79,7 +80,9 @@ class LearnPanel(Panel):
         if len(learning.curve) > 1:
             ui.curveLabel.setPixmap(draw_curve(learning.curve, status.steps if status else 1))
         self._show_evidence()
-        self._show_adapters()
+        if learning.model != self._listed_for:
+            self._list_adapters()
+        self._show_adapter()
 
     def _show_state(self) -> None:
         status = self.bench.learning.status
@@ -125,19 +128,30 @@ class LearnPanel(Panel):
             for column, text in enumerate(texts):
                 table.setItem(row, column, qt.QTableWidgetItem(text))
 
-    def _show_adapters(self) -> None:
+    def _on_learning(self) -> None:
+        self._list_adapters()
+        self.update()
+
+    def _list_adapters(self) -> None:
+        """Not at each turn to another slice: the jobs lie on the disk."""
         learning, selector = self.bench.learning, self.ui.adapterSelector
-        jobs = learning.finished() if not learning.running else []
+        if learning.running:
+            return
+        self._listed_for = learning.model
+        jobs = learning.finished()
         adapters = tuple(job.adapter for job in jobs)
-        selector.enabled = bool(adapters) and not learning.running
-        if not learning.running and adapters != self._shown_adapters:
+        if adapters != self._shown_adapters:
             self._shown_adapters = adapters
             self._filling = True
             selector.clear()
             selector.addItem(_("Base model"), "")
             for job in jobs:
-                selector.addItem(job_title(job), str(job.path))
+                selector.addItem(learning.jobs.title(job), str(job.path))
             self._filling = False
+
+    def _show_adapter(self) -> None:
+        learning, selector = self.bench.learning, self.ui.adapterSelector
+        selector.enabled = bool(self._shown_adapters) and not learning.running
         wanted = "" if learning.adapter is None else str(learning.adapter.parent)
         self._filling = True
         selector.setCurrentIndex(max(selector.findData(wanted), 0))

@@ -121,7 +121,7 @@ class PromptPanel(Panel):
         ready = self.bench.inference.encoded(work, prompter.slice)
         state = _("ready") if ready else _("being prepared ...")
         name = work.name(prompter.target.segment) if prompter.target.segment else _("no segment")
-        text = f"{name}, {prompter.slice.axis} = {prompter.slice.index}: {state}"
+        text = f"{name}, {work.slice_name(prompter.slice)}: {state}"
         self.ui.sliceState.text = "\n".join(filter(None, (text, self.bench.view_notice())))
 
     def _show_annotated(self) -> None:

@@ -7,9 +7,12 @@ import qt
 from slicer.i18n import tr as _
 
 from SAMFinetuneLib.panels.panel import Panel
+from SAMFinetuneLib.review import UNKNOWN
 from SAMFinetuneLib.workbench import Workbench
 
 COLUMNS = ("Slice", "Segment", "In doubt", "Distance")
+MOST_ROWS = 200
+"""More would take long to show, and nobody goes through them all."""
 
 
 class ReviewPanel(Panel):
@@ -36,38 +39,43 @@ class ReviewPanel(Panel):
 
     def update(self) -> None:
         """Show the queue and the place in it."""
-        review, work = self.bench.review, self.bench.work
+        review, work = self.bench.review, self.bench.review.work
         if review.entries != self._shown:
             self._shown = review.entries
             self._fill()
         place = review.place
         count = len(review.entries)
-        if place is not None:
+        if place is not None and place < MOST_ROWS:
             self.ui.reviewTable.selectRow(place)
         else:
             self.ui.reviewTable.clearSelection()
-        self.ui.reviewLabel.text = (
-            _("{count} slices, the most doubtful first. Correct a slice by prompts or by hand, or confirm it.").format(
-                count=count
-            )
-            if count
-            else _("Nothing to review: propagate first.")
-        )
+        self.ui.reviewLabel.text = self._state(count)
         self.ui.reviewPreviousButton.enabled = bool(place)
         self.ui.reviewNextButton.enabled = count > 0 and (place is None or place + 1 < count)
         self.ui.reviewAcceptButton.enabled = place is not None and work is not None
         following = review.next_slice
         self.ui.annotateRow.visible = following is not None
         if following is not None:
-            self.ui.annotateLabel.text = _("Annotating {axis} = {index} would help most.").format(
-                axis=following.axis, index=following.index
-            )
+            where = work.slice_name(following) if work is not None else ""
+            self.ui.annotateLabel.text = _("Annotating {slice} would help most.").format(slice=where)
+
+    def _state(self, count: int) -> str:
+        note = self.bench.review.note
+        if not count:
+            return note if note == UNKNOWN else _("Nothing to review: propagate, or apply a collection to this volume.")
+        text = _("{count} slices, the most doubtful first.").format(count=count)
+        if count > MOST_ROWS:
+            text += " " + _("The first {shown} are listed.").format(shown=MOST_ROWS)
+        return " ".join((text, _("Correct a slice by prompts or by hand, or confirm it."), note))
 
     def _fill(self) -> None:
-        table, work = self.ui.reviewTable, self.bench.work
-        table.setRowCount(len(self.bench.review.entries))
-        for row, entry in enumerate(self.bench.review.entries):
+        table, work = self.ui.reviewTable, self.bench.review.work
+        listed = self.bench.review.entries[:MOST_ROWS]
+        table.setRowCount(len(listed))
+        for row, entry in enumerate(listed):
             name = work.name(entry.segment) if work is not None else entry.segment
-            texts = (f"{entry.slice.axis} = {entry.slice.index}", name, f"{entry.doubt:.0f}", f"{entry.distance:g}")
+            distance = "-" if entry.distance is None else f"{entry.distance:g}"
+            where = work.slice_name(entry.slice) if work is not None else ""
+            texts = (where, name, f"{entry.doubt:.0f}", distance)
             for column, text in enumerate(texts):
                 table.setItem(row, column, qt.QTableWidgetItem(text))

@@ -13,14 +13,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
-def a_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights in the default model's architecture, made tiny."""
-    from small_models import write_small_compact
-
-    return write_small_compact(tmp_path_factory.mktemp("models") / "tiny.safetensors")
-
-
-@pytest.fixture(scope="session")
 def an_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CT-like oblique volume of 32 x 28 x 12 voxels around (0, 0, 0), with a bright ball in its middle."""
     rng = np.random.default_rng(0)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from SAMFinetuneLogic.cli.arguments import join_negative_values, numbers
+from SAMFinetuneLogic.cli.arguments import join_negative_values, numbers, positive, slice_numbers
 
 
 def a_parser() -> argparse.ArgumentParser:
@@ -39,3 +39,14 @@ def test_options_stay_options():
 def test_what_is_no_point_is_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="3 numbers"):
         numbers(3, "a point")(text)
+
+
+def test_slice_numbers_and_counts():
+    assert slice_numbers("40, 3,17,3") == (3, 17, 40)
+    assert positive("12") == 12
+    for text in ("", "a,b", "3,-1", "1.5"):
+        with pytest.raises(argparse.ArgumentTypeError, match="slice numbers such as 3,17,40"):
+            slice_numbers(text)
+    for text in ("0", "-2", "1.5", "many"):
+        with pytest.raises(argparse.ArgumentTypeError, match="above zero"):
+            positive(text)

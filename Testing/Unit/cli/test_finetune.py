@@ -1,13 +1,17 @@
 """From files to an adapter and back into the other subcommands."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from labelled_data import write_labelled_pair
+from labelled_data import LIVER, WINDOW, write_labelled_pair
+from small_adapters import save_random_adapter
 
 from SAMFinetuneLogic.cli.main import main
+from SAMFinetuneLogic.jobs.folder import JobFolder
+from SAMFinetuneLogic.jobs.registry import remember
 
 QUICK = ("--steps", 2, "--batch", 2, "--precision", "fp32", "--quiet")
 
@@ -80,6 +84,26 @@ def test_the_adapter_works_in_propagate_and_fewshot(run, a_job, a_pair, a_checkp
     assert code == 2
 
 
+def test_the_adapter_works_in_evaluate(run, a_pair, a_checkpoint, tmp_path):
+    folder = tmp_path / "data"
+    (folder / "case").mkdir(parents=True)
+    for path in a_pair:
+        shutil.copy(path, folder / "case")
+    case = {"case": "case", "modality": "MR", "pairs": [{"image": a_pair[0].name, "label": a_pair[1].name}]}
+    (folder / "manifest.json").write_text(json.dumps([case]))
+    adapter = save_random_adapter(a_checkpoint, tmp_path / "adapter", "prompts", (LIVER,), WINDOW)
+    found = {}
+    for name, options in (("plain", ()), ("adapted", ("--adapter", adapter))):
+        file = tmp_path / f"{name}.json"
+        code, _, err = run(
+            "evaluate", folder, "--model", a_checkpoint, "--no-baselines", "--quiet", "--json", file, *options
+        )
+        assert code == 0, err
+        found[name] = json.loads(file.read_text())["results"]
+    assert len(found["plain"]) == len(found["adapted"]) > 0
+    assert found["plain"] != found["adapted"]
+
+
 def test_automatic_mode_and_predict(run, a_pair, a_checkpoint, a_job, tmp_path):
     folder = tmp_path / "automatic"
     code, out, err = run(
@@ -134,6 +158,7 @@ def test_pretraining_on_several_data_sets_gives_a_new_base(run, a_pair, a_checkp
 def test_jobs_are_listed_with_their_scores(run, a_job):
     code, out, _ = run("jobs", "list")
     assert code == 0 and str(a_job) in out and "held-out" in out
+    assert "lora of encoder + decoder, mode prompts; tiny.safetensors; learned from image" in out
     code, out, _ = run("jobs", "list", "--json")
     entry = next(job for job in json.loads(out)["jobs"] if job["job"] == str(a_job))
     assert entry["state"] == "done" and entry["step"] == 2
@@ -142,6 +167,21 @@ def test_jobs_are_listed_with_their_scores(run, a_job):
     assert run("jobs", "resume", a_job)[0] == 0  # it is done: its result once more
     code, _, err = run("jobs", "cancel", a_job)
     assert code == 2 and "nothing to stop" in err
+
+
+def test_a_damaged_job_does_not_hide_the_others(run, a_job, tmp_path, monkeypatch):
+    monkeypatch.setenv("SAMFINETUNE_HOME", str(tmp_path / "home"))
+    for name in ("whole", "damaged"):
+        shutil.copytree(a_job, tmp_path / name)
+        remember(JobFolder(tmp_path / name))
+    description = json.loads((tmp_path / "damaged" / "job.json").read_text())
+    del description["work"]["mode"]
+    for content in ("{", json.dumps(description)):
+        (tmp_path / "damaged" / "job.json").write_text(content)
+        code, out, err = run("jobs", "list")
+        assert code == 0 and "learned from image" in out and "is damaged: start the job anew" in out, err
+        code, out, _ = run("jobs", "list", "--json")
+        assert code == 0 and len(json.loads(out)["jobs"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -153,6 +193,8 @@ def test_jobs_are_listed_with_their_scores(run, a_job):
         (("--steps", "0"), "whole number above zero"),
         (("--model", "nothing"), "neither a model nor a file"),
         (("--axis", "q"), "Unknown axis"),
+        (("--option", "rnk=3"), "write NAME=VALUE with one of learning_rate"),
+        (("--option", "rank=0"), "at least 1"),
     ],
 )
 def test_bad_input_is_one_line(run, a_pair, tmp_path, arguments, message):

@@ -56,7 +56,7 @@ def test_without_a_network(run, an_image, labels, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--slices", "4,x"), "separated by commas"),
+        (("--slices", "4,x"), "not a list of slice numbers"),
         (("--slices", "99"), "outside of the volume"),
         (("--slices", "1"), "Nothing is drawn"),
         (("--from", "9", "--to", "2"), "correct --from and --to"),

@@ -46,5 +46,7 @@ def test_confidence_is_the_expected_dice():
     mask = prediction.labels == 3
     sampled = [dice(mask, rng.random(p.shape) < p) for _ in range(200)]
     assert prediction.confidence(3) == pytest.approx(np.mean(sampled), abs=0.01)
+    wrong = [(mask != (rng.random(p.shape) < p)).sum() for _ in range(200)]
+    assert prediction.doubtful_pixels(3) == pytest.approx(np.mean(wrong), rel=0.01)
     nothing = SlicePrediction(np.stack([np.full((4, 4), 0.9), np.full((4, 4), 0.1)]), (3,))
     assert nothing.confidence(3) == pytest.approx(0.9)

@@ -8,12 +8,21 @@ import torch
 from SAMFinetuneLogic.errors import InputError, ModelError
 from SAMFinetuneLogic.finetuning.adapt import adapt, new_parameter_names, prepare_network
 from SAMFinetuneLogic.finetuning.adapter_files import load_adapter, read_adapter, save_adapter
+from SAMFinetuneLogic.finetuning.encoder_stages import EncoderStages
 from SAMFinetuneLogic.finetuning.strategy import Strategy, all_strategies, parse_strategy
 from SAMFinetuneLogic.models.tiny_vit import TinyViT
 from SAMFinetuneLogic.models.torch_compat import import_segment_anything
 
 EVERY = [*all_strategies("faithful"), *all_strategies("recommended")]
 named = pytest.mark.parametrize("strategy", EVERY, ids=lambda strategy: strategy.name)
+VARIANTS = {
+    "dora": Strategy.of("lora", dora=True),
+    "rslora": Strategy.of("lora", preset="faithful", rslora=True),
+    "random adapters": Strategy.of("adapter", zero_init=False, whole="none"),
+}
+with_variants = pytest.mark.parametrize(
+    "strategy", [*EVERY, *VARIANTS.values()], ids=[*(strategy.name for strategy in EVERY), *VARIANTS]
+)
 SIZE = 64
 
 
@@ -31,7 +40,7 @@ def images(count=2):
     return torch.randn(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(3))
 
 
-@named
+@with_variants
 def test_it_trains_what_it_should_and_goes_back(a_base, strategy):
     before = {name: value.clone() for name, value in a_base.network.state_dict().items()}
     adapted = adapt(a_base, strategy)
@@ -83,7 +92,7 @@ def test_it_trains_what_it_should_and_goes_back(a_base, strategy):
     assert (merged.encoder_key == a_base.encoder_key) == (not strategy.trains_encoder)
 
 
-@named
+@with_variants
 def test_saved_and_loaded(a_base, strategy, tmp_path):
     for mode, classes in (("prompts", ()), ("automatic", ("liver", "spleen"))):
         adapted = adapt(a_base, strategy, mode, classes)
@@ -126,6 +135,39 @@ def test_a_wrong_base_is_refused(a_base, tmp_path):
 def test_automatic_mode_needs_classes(a_base):
     with pytest.raises(InputError, match="at least one class"):
         adapt(a_base, parse_strategy("lora"), "automatic")
+
+
+def rates(adapted):
+    """Learning rate and weight decay by parameter."""
+    names = {id(parameter): name for name, parameter in adapted.network.named_parameters()}
+    return {
+        names[id(parameter)]: (group["lr"], group["weight_decay"])
+        for group in adapted.parameter_groups()
+        for parameter in group["params"]
+    }
+
+
+def test_earlier_stages_learn_more_slowly_in_vanilla_training(a_base):
+    found = rates(adapt(a_base, Strategy.of("vanilla", learning_rate=1e-3, layer_decay=0.5, weight_decay=0.1)))
+    stages = EncoderStages(a_base.network.image_encoder)
+    for name, (rate, _) in found.items():
+        part, _, rest = name.partition(".")
+        below = len(stages) - stages.stage_of(rest) if part == "image_encoder" else 0
+        assert rate == pytest.approx(1e-3 * 0.5**below), name
+    assert found["mask_decoder.transformer.layers.0.mlp.lin1.weight"][1] == 0.1
+    assert found["mask_decoder.transformer.layers.0.mlp.lin1.bias"][1] == 0.0
+    assert found["mask_decoder.mask_tokens.weight"][1] == 0.0
+
+
+def test_class_outputs_learn_fast_in_automatic_mode(a_base):
+    strategy = Strategy.of("lora", learning_rate=1e-3, whole_rate=0.1, automatic_rate=4.0)
+    prompted, automatic = rates(adapt(a_base, strategy)), rates(adapt(a_base, strategy, "automatic", ("liver",)))
+    token, up = "mask_decoder.mask_tokens.weight", "mask_decoder.output_upscaling."
+    assert prompted[token][0] == pytest.approx(1e-4) and automatic[token][0] == pytest.approx(4e-3)
+    name = next(name for name in automatic if name.startswith(up))
+    assert prompted[name][0] == pytest.approx(1e-4) and automatic[name][0] == pytest.approx(4e-4)
+    name = next(name for name in automatic if ".lora_" in name)
+    assert prompted[name][0] == pytest.approx(1e-3) and automatic[name][0] == pytest.approx(4e-3)
 
 
 def full_size(backbone):

@@ -207,6 +207,26 @@ def test_early_stopping_keeps_the_best_weights():
     assert record.stopped_early == (record.steps < 40)
 
 
+def test_half_precision_learns_much_the_same_in_full_precision_weights():
+    model, data, found = compact(), labelled_set(), {}
+    for precision in ("fp32", "bf16"):
+        adapted = adapted_to(model)
+        record = train(adapted, model, data, PARTS, LoopSettings(**{**vars(SHORT), "precision": precision}))
+        found[precision] = record.history[-1]["loss"]
+        assert all(tensor.dtype == torch.float32 for tensor in weights(adapted).values())
+    assert found["fp32"] != found["bf16"]
+    assert found["fp32"] == pytest.approx(found["bf16"], rel=0.05)
+
+
+def test_a_training_that_diverges_says_what_to_do():
+    model, data = compact(), labelled_set()
+    adapted = adapted_to(model)
+    with torch.no_grad():
+        adapted.network.mask_decoder.mask_tokens.weight.fill_(float("nan"))
+    with pytest.raises(ModelError, match="lower the learning rate"):
+        train(adapted, model, data, PARTS, SHORT)
+
+
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     model, data = compact(), labelled_set()
@@ -239,5 +259,7 @@ def test_presets_differ_as_papers_and_ours():
     ours = settings_for("recommended", 3, steps=7)
     assert ours.steps == 7 and ours.warmup <= 3
     assert ours.rate(0) < ours.rate(3) and ours.rate(6) < 0.3
+    assert settings_for("recommended", 3, "automatic").steps == 2 * settings_for("recommended", 3).steps
+    assert settings_for("faithful", 10, "automatic") == faithful
     with pytest.raises(TypeError):
         LoopSettings.from_dict({"stepz": 3})

@@ -4,7 +4,7 @@ import torch
 from labelled_data import WINDOW, labelled_volume
 from small_models import loaded, small_compact_sam, small_stock_sam, write_small_compact
 
-from SAMFinetuneLogic.errors import Cancelled, InputError
+from SAMFinetuneLogic.errors import Cancelled, InputError, ModelError
 from SAMFinetuneLogic.finetuning.base_files import save_base
 from SAMFinetuneLogic.finetuning.selfsupervised import (
     PretrainSettings,
@@ -84,6 +84,27 @@ def test_a_stopped_training_resumes_to_the_same_encoder(tmp_path):
     resumed, record = pretrain(model, data, SHORT, tmp_path)
     assert record.resumed_at == 2
     assert same(whole.image_encoder, resumed.image_encoder)
+
+
+def test_out_of_memory_halves_the_batch_and_says_so():
+    model = loaded(small_compact_sam())
+    limit = 2
+
+    def hungry(module, arguments):
+        if len(arguments[0]) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+
+    model.network.image_encoder.register_forward_pre_hook(hungry)  # goes into the copy that learns
+    heard = []
+    settings = PretrainSettings(steps=2, epoch_steps=2, batch=4, warmup=1)
+    _, record = pretrain(model, a_set(), settings, listener=heard.append)
+    notice = "Memory ran out: the batch of 4 slices now goes through in 2 parts."
+    assert record.notices == (notice,) and [e["text"] for e in heard if e["event"] == "notice"] == [notice]
+    _, whole = pretrain(loaded(small_compact_sam()), a_set(), settings)
+    assert record.history[0]["loss"] == pytest.approx(whole.history[0]["loss"], rel=0.02)
+    limit = 0
+    with pytest.raises(ModelError, match="not enough memory to train on a single slice"):
+        pretrain(model, a_set(), settings)
 
 
 def test_the_result_is_a_base_of_its_own(tmp_path):

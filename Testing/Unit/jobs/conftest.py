@@ -1,11 +1,10 @@
-"""A tiny model in a file, and jobs that take seconds."""
+"""Jobs that take seconds."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from labelled_data import labelled_set
-from small_models import write_small_compact
 
 from SAMFinetuneLogic.files import sha256_of
 from SAMFinetuneLogic.finetuning.schedule import LoopSettings
@@ -14,11 +13,6 @@ from SAMFinetuneLogic.jobs.creating import FinetuneRequest, create_finetune_job
 from SAMFinetuneLogic.jobs.folder import JobFolder
 
 MakeJob = Callable[..., JobFolder]
-
-
-@pytest.fixture(scope="session")
-def a_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_compact(tmp_path_factory.mktemp("models") / "tiny.safetensors")
 
 
 @pytest.fixture

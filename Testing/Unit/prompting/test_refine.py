@@ -198,8 +198,13 @@ def test_of_several_answers_to_a_box_the_one_that_fills_it_comes_first():
     assert answer.next().score == pytest.approx(0.9) and 0.4 < dice(answer.next().mask, truth) < 0.8
 
 
-def test_a_large_box_a_fine_network_and_nothing_found_are_left_to_the_whole_slice():
-    assert box_question((10, 10, 390, 390))[1] is None
+def test_a_large_box_needs_no_crop():
+    truth, answer, eyes = box_question((5, 5, 395, 395))
+    assert eyes.asked[0].embedded.image.crop is None and eyes.asked[0].multimask is True
+    assert dice(answer.mask, truth) > 0.8 and not answer.refined
+
+
+def test_a_fine_network_and_nothing_found_are_left_to_the_whole_slice():
     fine = SharpEyes()
     fine.model.preprocessing = SimpleNamespace(size=1024)
     assert box_question((71, 281, 109, 319), eyes=fine)[1] is None

@@ -1,6 +1,5 @@
-"""A tiny model in a file, a volume, and clients that real processes stand behind."""
+"""A volume, and clients that real processes stand behind."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,31 +20,6 @@ from SAMFinetuneLogic.worker.client import RemoteClient
 from SAMFinetuneLogic.worker.requests import ModelChoice
 
 WINDOW = Window(0.0, 200.0, "full")
-TINY = {
-    "size": 64,
-    "widths": [8, 8, 16, 32],
-    "depths": [1, 1, 1],
-    "neck_width": 16,
-    "embed_dim": 32,
-    "decoder_mlp": 32,
-    "spread_widths": [8, 8, 8],
-}
-
-
-@pytest.fixture(scope="session")
-def a_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights in the default model's architecture, made tiny."""
-    import torch
-    from safetensors.torch import save_file
-
-    from SAMFinetuneLogic.models.compact import COMPACT_CONFIG, build_compact_sam
-
-    torch.manual_seed(0)
-    config = {**COMPACT_CONFIG, **TINY}
-    state = {name: value.contiguous() for name, value in build_compact_sam(config).state_dict().items()}
-    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
-    save_file(state, path, metadata={"samfinetune": json.dumps({"config": config})})
-    return path
 
 
 @pytest.fixture
