@@ -19,7 +19,8 @@ class Extent:
 
     Attributes:
         first, last: inclusive.
-        first_known, last_known: whether the user said so; else it is how far the annotations carry.
+        first_known, last_known: whether the user said so; else it is how far the annotations carry, and at most up to
+            a slice beyond that was annotated as empty.
         below, above: the first slices on which it is taken to have vanished; None where the volume ends before: it
             is taken to be cut off there.
     """
@@ -51,8 +52,13 @@ def extent_of(annotations: Annotations, value: int, first: int | None = None, la
         raise GeometryError(f"The range {low} to {high} is not one of slices 0 to {top}; correct --from and --to.")
     drawn = annotations.present(value)
     reach = _reach(annotations, value, drawn)
+    empty_below, empty_above = empty_beyond(annotations, value)
     below = low - 1 if first is not None else drawn[0] - reach(drawn[0])
     above = high + 1 if last is not None else drawn[-1] + reach(drawn[-1])
+    if first is None and empty_below is not None:
+        below = max(below, empty_below)
+    if last is None and empty_above is not None:
+        above = min(above, empty_above)
     # What is drawn is there, whatever range was given.
     begin, end = min(max(below + 1, 0), drawn[0]), max(min(above - 1, top), drawn[-1])
     return Extent(
@@ -63,6 +69,14 @@ def extent_of(annotations: Annotations, value: int, first: int | None = None, la
         below if below >= 0 else None,
         above if above <= top else None,
     )
+
+
+def empty_beyond(annotations: Annotations, value: int) -> tuple[int | None, int | None]:
+    """The nearest slices before and after all drawn ones that were annotated without the segment."""
+    drawn, known = annotations.present(value), annotations.known(value)
+    before = [index for index in known if index < drawn[0]]
+    after = [index for index in known if index > drawn[-1]]
+    return max(before, default=None), min(after, default=None)
 
 
 def _reach(annotations: Annotations, value: int, drawn: list[int]) -> Callable[[int], int]:

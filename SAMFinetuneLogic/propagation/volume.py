@@ -16,7 +16,7 @@ from SAMFinetuneLogic.propagation.annotations import Annotations
 from SAMFinetuneLogic.propagation.candidates import Source, make_candidates
 from SAMFinetuneLogic.propagation.doubt import doubt_of, jittered
 from SAMFinetuneLogic.propagation.estimate import estimate
-from SAMFinetuneLogic.propagation.extent import Extent, extent_of
+from SAMFinetuneLogic.propagation.extent import Extent, empty_beyond, extent_of
 from SAMFinetuneLogic.propagation.fusion import Opinion, compose, fuse
 from SAMFinetuneLogic.propagation.interpolation import InterpolationCandidate
 from SAMFinetuneLogic.propagation.levels import Patch
@@ -176,7 +176,8 @@ def _notices(annotations: Annotations, extents: Mapping[int, Extent]) -> tuple[s
     notices = []
     for segment in annotations.segments:
         extent = extents[segment.value]
-        if not (extent.first_known and extent.last_known):
+        before, after = empty_beyond(annotations, segment.value)
+        if not ((extent.first_known or before is not None) and (extent.last_known or after is not None)):
             notices.append(
                 f"Where {segment.name} ends was not given: slices {extent.first} to {extent.last} were considered."
             )

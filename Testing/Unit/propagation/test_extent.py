@@ -8,13 +8,16 @@ from SAMFinetuneLogic.propagation.annotations import Annotations
 from SAMFinetuneLogic.propagation.extent import extent_of
 
 
-def annotated(*indices: int, count: int = 60, radius: float = 10.0, step: float = 1.0) -> Annotations:
-    """A disc of ``radius`` mm on some slices of a volume with ``count`` of them."""
+def annotated(
+    *indices: int, count: int = 60, radius: float = 10.0, step: float = 1.0, empty: tuple[int, ...] = ()
+) -> Annotations:
+    """A disc of ``radius`` mm on some slices of a volume with ``count`` of them; others annotated as ``empty``."""
     rows, cols = np.mgrid[:40, :40]
     voxels = np.zeros((count, 40, 40), dtype=np.uint8)
     voxels[list(indices)] = (rows - 20) ** 2 + (cols - 20) ** 2 <= radius**2
     affine = np.diag([1.0, 1.0, step, 1.0])
-    return Annotations.of(Volume(np.zeros(voxels.shape, np.int16), affine), LabelMap(voxels, affine), "k")
+    volume = Volume(np.zeros(voxels.shape, np.int16), affine)
+    return Annotations.of(volume, LabelMap(voxels, affine), "k", sorted((*indices, *empty)))
 
 
 @pytest.mark.parametrize("count", [3, 5, 9])
@@ -54,3 +57,14 @@ def test_the_users_range_counts_and_what_is_drawn_is_there():
     assert extent.above == 41
     with pytest.raises(GeometryError, match="--from"):
         extent_of(annotated(20), 1, last=60)
+
+
+def test_a_slice_annotated_as_empty_bounds_the_structure():
+    free = extent_of(annotated(20, 30, 40), 1)
+    assert free.first < 18 and free.last > 42
+    bounded = extent_of(annotated(20, 30, 40, empty=(3, 17, 42, 55)), 1)
+    assert (bounded.first, bounded.last) == (18, 41)
+    assert (bounded.below, bounded.above) == (17, 42)
+    # An empty slice far away says less than the spacing of the drawn ones, and the user's range says more.
+    assert extent_of(annotated(20, 30, 40, empty=(0, 59)), 1) == free
+    assert extent_of(annotated(20, 30, 40, empty=(17,)), 1, first=15).first == 15

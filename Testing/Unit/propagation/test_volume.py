@@ -196,3 +196,16 @@ def test_the_few_shot_decoder_has_its_say(a_volume, a_model, drawn, monkeypatch)
     assert np.array_equal(alone.labels.voxels[list(SLICES)], given.voxels[list(SLICES)])
     assert all(set(report.weights) <= {"fewshot", "interpolation"} for report in alone.slices)
     assert {each.candidate for each in together.evidence} >= {"fewshot", "appearance", "fused"}
+
+
+def test_unknown_ends_are_said_unless_empty_slices_beyond_them_were_annotated(a_volume, drawn):
+    def notices(**changes):
+        labels = drawn(*SLICES)
+        chosen = PropagationOptions(**{"method": "interpolate", "values": (1,), **changes})
+        return propagate_volume(a_volume, labels, None, chosen).notices
+
+    assert "was not given" in notices(slices=SLICES)[0]
+    assert "was not given" in notices(slices=(1, *SLICES))[0]
+    assert not notices(slices=(1, *SLICES, 22))
+    assert not notices(slices=(1, *SLICES), last=20)
+    assert not notices(slices=SLICES, first=3, last=20)
