@@ -43,7 +43,7 @@ def object_bounds(mask: np.ndarray, prompts: SlicePrompts) -> Bounds | None:
     return int(row0), int(col0), int(row1), int(col1)
 
 
-def crop_around(bounds: Bounds, shape: tuple[int, int], spacing: tuple[float, float]) -> Crop:
+def crop_around(bounds: Bounds, shape: tuple[int, int], spacing: tuple[float, float], margin: float = MARGIN) -> Crop:
     """The crop of a slice around an object, square in mm where the slice is large enough.
 
     Sides grow in steps of a factor sqrt(2), and positions in steps of an eighth of the side, so that one more
@@ -53,10 +53,11 @@ def crop_around(bounds: Bounds, shape: tuple[int, int], spacing: tuple[float, fl
         bounds: of the object.
         shape: (rows, cols) of the slice.
         spacing: (row_mm, col_mm).
+        margin: how many times the object's longer side the crop's is, at least.
     """
     unit = min(spacing)
     low, high = np.array(bounds[:2]), np.array(bounds[2:])
-    side = MARGIN * float(((high - low + 1) * np.array(spacing)).max()) / unit
+    side = margin * float(((high - low + 1) * np.array(spacing)).max()) / unit
     side = MIN_CROP_PIXELS * 2 ** (ceil(2 * log2(max(1.0, side / MIN_CROP_PIXELS)) - 1e-9) / 2)
     lengths = np.maximum(np.round(side * unit / np.array(spacing)).astype(int), high - low + 3)
     lengths = np.minimum(lengths, shape)

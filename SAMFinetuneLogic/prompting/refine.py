@@ -8,10 +8,11 @@ the start where the object is; a network with a coarse input looks at nothing el
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from SAMFinetuneLogic.metrics import tight_box
 from SAMFinetuneLogic.prompting.candidates import Candidates
-from SAMFinetuneLogic.prompting.crops import Bounds, crop_around, crop_around_box, object_bounds
+from SAMFinetuneLogic.prompting.crops import MARGIN, Bounds, crop_around, crop_around_box, object_bounds
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
 from SAMFinetuneLogic.prompting.slice_image import Crop
@@ -27,14 +28,27 @@ MIN_BOX_ZOOM = 1.1
 OUTSIDE_LOGIT = -7.0
 """Logit outside of the crop, at most: a probability of 0.001."""
 COARSE_INPUT = 256
-"""Networks with an input of at most so many pixels a side look at each box from close by. For a finer one the whole
-slice is fine enough, and one more look takes long."""
+"""Networks with an input of at most so many pixels a side look closer more often: into each box, and at what several
+clicks tell. For a finer one the whole slice is fine enough, and one more look takes long."""
+CORRECTED_FRACTION = 0.6
+"""Such a network looks closer at an object of less than this part of its input's side once there are several clicks,"""
+CORRECTED_MARGIN = 1.5
+"""on a crop so many times the object's size: a corrected answer is hardly larger than the object."""
 SINGLE_MASK_BONUS = 0.05
 """By so much IoU with the box must the extent of another candidate be better to come before the single mask."""
 
 
-def refine(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts, first: Candidates) -> Candidates:
+def refine(
+    predictor: SlicePredictor,
+    embedded: EmbeddedSlice,
+    prompts: SlicePrompts,
+    first: Candidates,
+    earlier: np.ndarray | None = None,
+) -> Candidates:
     """The candidates with the chosen one drawn anew on a crop around it, if it is small.
+
+    Of a structure of a few input pixels, clicks around it may leave nothing on the whole slice: then the crop is laid
+    around what was found before.
 
     The other candidates stay as they are; after :meth:`Candidates.next` refine again. The first answer is kept where
     the second disagrees wildly: it is empty, does not meet the first mask, or touches all sides of the crop that lie
@@ -45,12 +59,16 @@ def refine(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePro
         embedded: the whole slice.
         prompts: those that gave ``first``, with one box at most.
         first: the answer on the whole slice.
+        earlier: low resolution logits (h, w) of the answer before, if there is one.
     """
-    crop = _closer_look(predictor, embedded, prompts, first)
+    found = first.slice_logits[first.chosen]
+    if earlier is not None and not (found > 0).any():
+        found = embedded.transform.logits_to_slice(torch.as_tensor(earlier)[None]).cpu().numpy()[0]
+    crop = _closer_look(predictor, embedded, prompts, found > 0)
     if crop is None:
         return first
     closer = predictor.embed(embedded.image.cropped(crop))
-    coarse = first.slice_logits[first.chosen][crop.slices]
+    coarse = found[crop.slices]
     inside = _into_crop(prompts, crop)
     mask_prompt = None
     if "mask" in predictor.model.entry.prompts and (coarse > 0).any():
@@ -124,26 +142,29 @@ def _box_iou(first: np.ndarray, second: np.ndarray) -> float:
     return shared / (both - shared)
 
 
-def is_small(bounds: Bounds, embedded: EmbeddedSlice) -> bool:
-    """Whether an object covers so few input pixels that a closer look pays."""
-    scale = embedded.transform.scale
+def is_small(bounds: Bounds, embedded: EmbeddedSlice, corrected: bool = False) -> bool:
+    """Whether an object covers so few input pixels that a closer look pays; ``corrected`` by several clicks."""
+    size, scale = embedded.transform.preprocessing.size, embedded.transform.scale
     side = max((bounds[2] - bounds[0] + 1) * scale[0], (bounds[3] - bounds[1] + 1) * scale[1])
-    return side < min(SMALL_INPUT_PIXELS, SMALL_FRACTION * embedded.transform.preprocessing.size)
+    if corrected and size <= COARSE_INPUT:
+        return side < CORRECTED_FRACTION * size
+    return side < min(SMALL_INPUT_PIXELS, SMALL_FRACTION * size)
 
 
 def _closer_look(
-    predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts, first: Candidates
+    predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts, mask: np.ndarray
 ) -> Crop | None:
     """The crop to look at, or None where a second look cannot help."""
     if len(prompts.boxes) and looks_into_boxes(predictor):
         return _box_crop(embedded, prompts)
-    bounds = object_bounds(first.mask, prompts)
-    if bounds is None or not is_small(bounds, embedded):
+    bounds, corrected = object_bounds(mask, prompts), len(prompts.points) > 1
+    if bounds is None or not is_small(bounds, embedded, corrected):
         return None
     if "mask" not in predictor.model.entry.prompts and not len(prompts.points) and not len(prompts.boxes):
         return None
-    shape = embedded.image.shape
-    crop = crop_around(bounds, shape, embedded.image.spacing)
+    closer = corrected and predictor.model.preprocessing.size <= COARSE_INPUT
+    margin = CORRECTED_MARGIN if closer else MARGIN
+    crop = crop_around(bounds, embedded.image.shape, embedded.image.spacing, margin)
     return crop if _enlargement(embedded, crop) >= MIN_ZOOM else None
 
 

@@ -63,8 +63,24 @@ def _predict_part(
     box = prompts.boxes[0] if len(prompts.boxes) else None
     if refine_small and mask_prompt is None and (answer := look_into_box(predictor, embedded, prompts)) is not None:
         return answer
-    first = predictor.predict(embedded, prompts.points, prompts.labels, box, mask_prompt)
-    return refine(predictor, embedded, prompts, first) if refine_small else first
+
+    def ask(mask: np.ndarray | None) -> Candidates:
+        first = predictor.predict(embedded, prompts.points, prompts.labels, box, mask)
+        return refine(predictor, embedded, prompts, first, mask) if refine_small else first
+
+    answer = ask(mask_prompt)
+    if mask_prompt is None or not len(prompts.points) or _honoured(answer, prompts) == len(prompts.points):
+        return answer
+    # The earlier mask has led astray: the clicks alone may say it better.
+    anew = ask(None)
+    return anew if _honoured(anew, prompts) > _honoured(answer, prompts) else answer
+
+
+def _honoured(answer: Candidates, prompts: SlicePrompts) -> int:
+    """How many clicks agree with the chosen mask: positive ones lie in it, negative ones do not."""
+    pixels = np.floor(prompts.points + 0.5).astype(int)
+    pixels = np.clip(pixels, 0, np.array(answer.mask.shape) - 1)
+    return int(np.count_nonzero(answer.mask[pixels[:, 0], pixels[:, 1]] == (prompts.labels == 1)))
 
 
 def _mask_prompt(
