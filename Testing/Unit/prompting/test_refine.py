@@ -19,6 +19,7 @@ from SAMFinetuneLogic.prompting.placement import SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
 from SAMFinetuneLogic.prompting.refine import look_into_box, refine
 from SAMFinetuneLogic.prompting.slice_image import SliceImage
+from SAMFinetuneLogic.prompting.slice_prediction import predict_slice
 
 SIZE = 64
 
@@ -152,6 +153,67 @@ def test_a_real_model_refines_and_caches(a_model):
     first = predictor.predict(embedded, prompts.points, prompts.labels, prompts.boxes[0])
     answer = refine(predictor, embedded, prompts, replace(first, slice_logits=np.where(truth, 3.0, -3.0)[None]))
     assert answer.masks.shape == (1, 300, 300)
+
+
+# Corrected answers
+
+
+class Led(SharpEyes):
+    """Believes an earlier mask more than the image, as far as ``trust`` says."""
+
+    def __init__(self, trust):
+        super().__init__()
+        self._trust = trust
+
+    def predict(self, embedded, points, labels, box=None, mask_logits=None, multimask=None):
+        found = super().predict(embedded, points, labels, box, mask_logits, multimask)
+        if mask_logits is None or not self._trust:
+            return found
+        low_res = torch.as_tensor(mask_logits)[None]
+        on_slice = embedded.transform.logits_to_slice(low_res).numpy()
+        return replace(found, slice_logits=on_slice, logits=low_res.numpy())
+
+
+def two_clicks(eyes, truth, feedback=None):
+    image = SliceImage(255 * truth.astype(np.uint8), (1.0, 1.0), SliceIndex("k", 0), Window(0.0, 255.0, "as_is"))
+    middle = np.argwhere(truth).mean(axis=0)
+    prompts = SlicePrompts(np.stack([middle, [5.0, 5.0]]), np.array([1, 0]))
+    embedded = eyes.embed(image)
+    return predict_slice(eyes, embedded, prompts, feedback)
+
+
+def test_several_clicks_bring_a_coarse_network_closer():
+    truth = disc((512, 512), (200, 250), 95)
+    assert not ask(truth)[1].refined
+    eyes = SharpEyes()
+    answer = two_clicks(eyes, truth)
+    crop = eyes.asked[1].embedded.image.crop
+    assert answer.refined and 1.5 * 189 <= crop.rows < 1.5 * 224 * 2**0.5 + 1
+    assert dice(answer.mask, truth) > 0.97
+
+
+def test_an_earlier_mask_that_contradicts_the_clicks_is_left_out():
+    truth = disc((400, 400), (90, 300), 30)
+    elsewhere = np.full((16, 16), -5.0, dtype=np.float32)
+    elsewhere[10:, :4] = 5.0
+    answer = two_clicks(Led(trust=True), truth, elsewhere)
+    assert dice(answer.mask, truth) > 0.9
+    # One that agrees with them is kept, though the image says otherwise.
+    agrees = np.full((16, 16), -5.0, dtype=np.float32)
+    agrees[2:5, 8:15] = 5.0
+    kept = two_clicks(Led(trust=True), truth, agrees)
+    assert 0.2 < dice(kept.mask, truth) < 0.9
+
+
+def test_where_clicks_leave_nothing_the_crop_is_laid_around_what_was_found_before():
+    # Ten pixels wide: nothing on the whole slice, whose 512 pixels become 16.
+    truth = disc((512, 512), (110, 112), 5)
+    assert not ask(truth)[1].mask.any()
+    before = np.full((16, 16), -5.0, dtype=np.float32)
+    before[3, 3] = 5.0
+    answer = two_clicks(SharpEyes(), truth, before)
+    assert answer.refined and dice(answer.mask, truth) > 0.9
+    assert not two_clicks(SharpEyes(), truth).mask.any()
 
 
 # Boxes
