@@ -69,7 +69,8 @@ def _predict_part(
         return refine(predictor, embedded, prompts, first, mask) if refine_small else first
 
     answer = ask(mask_prompt)
-    if mask_prompt is None or not len(prompts.points) or _honoured(answer, prompts) == len(prompts.points):
+    drawn = prompts.strokes is not None or prompts.mask is not None
+    if mask_prompt is None or drawn or not len(prompts.points) or _honoured(answer, prompts) == len(prompts.points):
         return answer
     # The earlier mask has led astray: the clicks alone may say it better.
     anew = ask(None)
