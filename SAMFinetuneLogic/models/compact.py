@@ -1,5 +1,6 @@
 """The default model: a SAM with a small convolutional encoder, trained by this project on synthetic images."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,3 +56,26 @@ def build_compact_sam(config: Mapping[str, Any]) -> Sam:
     # Convolutions run fastest on channels-last memory on every device that matters here.
     sam = Sam(encoder, prompt_encoder, decoder)
     return sam.to(memory_format=torch.channels_last)
+
+
+def is_compact(sam: Any) -> bool:
+    """Whether a network is of this architecture."""
+    return isinstance(sam.image_encoder, CompactImageEncoder) and isinstance(sam.prompt_encoder, DrawnPromptEncoder)
+
+
+def resized(sam: Sam, size: int) -> Sam:
+    """The same network for another size of the input; the weights are shared, not copied.
+
+    Args:
+        sam: from :func:`build_compact_sam`.
+        size: side of the input in pixels, a multiple of 16.
+    """
+    other = copy.copy(sam)
+    other._modules = dict(sam._modules)
+    other.image_encoder = copy.copy(sam.image_encoder)
+    other.image_encoder.img_size = size
+    prompts = copy.copy(sam.prompt_encoder)
+    prompts.image_embedding_size = (size // 4, size // 4)
+    prompts.input_image_size = prompts.mask_input_size = (size, size)
+    other.prompt_encoder = prompts
+    return other

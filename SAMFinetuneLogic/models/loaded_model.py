@@ -1,8 +1,10 @@
 """A network in memory, and how it encodes slices without running out of it."""
 
+import copy
 import warnings
 from collections.abc import Hashable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -46,6 +48,7 @@ class LoadedModel:
         self.adapter: dict[str, Any] | None = None
         self._batch_limit: int | None = None
         self._hashed: tuple[Hashable, str] | None = None
+        self._shared_with: LoadedModel | None = None
         try:
             network.eval().to(device)
         except RuntimeError as error:
@@ -79,6 +82,22 @@ class LoadedModel:
         """(h, w) of the mask decoder's logits, and of mask prompts."""
         height, width = self.network.prompt_encoder.mask_input_size
         return (int(height), int(width))
+
+    def finer(self, size: int) -> "LoadedModel | None":
+        """The same model with another size of the input, sharing its weights; None where they are bound to one size.
+
+        Args:
+            size: side of the input in pixels, a multiple of 16.
+        """
+        from SAMFinetuneLogic.models.compact import is_compact, resized
+
+        if not is_compact(self.network):
+            return None
+        other = copy.copy(self)
+        other.network = resized(self.network, size)
+        other.entry = replace(self.entry, preprocessing=replace(self.preprocessing, size=size))
+        other._shared_with = self
+        return other
 
     @property
     def encoder_key(self) -> str:
@@ -161,6 +180,9 @@ class LoadedModel:
         wanted = "fp32" if self.precision == "fp32" else "auto"
         self.precision = choose_precision(self.device, wanted, gains_from_half_on_cpu(self.entry.backbone))
         self._batch_limit = 1
+        if self._shared_with is not None:
+            # The weights that have moved are the other's too.
+            self._shared_with.device, self._shared_with.precision = self.device, self.precision
         self.warnings.append(message)
         warnings.warn(message, RuntimeWarning, stacklevel=3)
 

@@ -52,6 +52,11 @@ class SlicePredictor:
         self.model = model
         self.cache = cache
 
+    def finer(self, size: int) -> "SlicePredictor":
+        """The same with an input of ``size`` pixels a side where the model's weights allow that, else itself."""
+        model = self.model.finer(size)
+        return self if model is None else SlicePredictor(model, self.cache)
+
     def embed(self, image: SliceImage) -> EmbeddedSlice:
         """Encode a slice, or take its embedding from the cache."""
         transform = SliceTransform(image.shape, image.spacing, self.model.preprocessing)

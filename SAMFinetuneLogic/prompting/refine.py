@@ -34,6 +34,9 @@ CORRECTED_FRACTION = 0.6
 """Such a network looks closer at an object of less than this part of its input's side once there are several clicks,"""
 CORRECTED_MARGIN = 1.5
 """on a crop so many times the object's size: a corrected answer is hardly larger than the object."""
+BOX_INPUT = 224
+"""Pixels a side of the input for the crop around a box, where the weights are not bound to one size: outlines get
+sharper. With 256 it is no better, and carelessly drawn boxes lose."""
 SINGLE_MASK_BONUS = 0.05
 """By so much IoU with the box must the extent of another candidate be better to come before the single mask."""
 
@@ -97,19 +100,20 @@ def look_into_box(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: S
     if not looks_into_boxes(predictor) or len(prompts.boxes) != 1:
         return None
     crop = _box_crop(embedded, prompts)
-    view = embedded if crop is None else predictor.embed(embedded.image.cropped(crop))
+    closer = predictor.finer(BOX_INPUT) if predictor.model.preprocessing.size < BOX_INPUT else predictor
+    view = closer.embed(embedded.image if crop is None else embedded.image.cropped(crop))
     inside = prompts if crop is None else _into_crop(prompts, crop)
     alone = not len(inside.points) and predictor.model.entry.multimask
-    found = predictor.predict(view, inside.points, inside.labels, inside.boxes[0], multimask=alone)
+    found = closer.predict(view, inside.points, inside.labels, inside.boxes[0], multimask=alone)
     order = _by_fit(found.masks, inside.boxes[0])
     if not found.masks[order[0]].any():
         return None
-    logits, coarse = found.slice_logits[order], found.logits[order]
+    logits, size = found.slice_logits[order], predictor.model.mask_size
     if crop is not None:
-        within, size = logits, predictor.model.mask_size
+        within = logits
         logits = np.full((len(order), *embedded.image.shape), OUTSIDE_LOGIT, dtype=np.float32)
         logits[:, *crop.slices] = within
-        coarse = np.stack([embedded.transform.mask_to_prompt(each, size)[0].cpu().numpy() for each in logits])
+    coarse = np.stack([embedded.transform.mask_to_prompt(each, size)[0].cpu().numpy() for each in logits])
     refined = crop is not None
     return Candidates(logits, coarse, found.predicted_iou[order], notices=found.notices, refined=refined)
 

@@ -46,7 +46,9 @@ def test_a_model_is_prompted_as_the_product_prompts_it(a_model, a_manifest_file)
     expected_one = predict_slice(predictor, embedded, SlicePrompts(points[:1], labels[:1]))
     expected_two = predict_slice(predictor, embedded, SlicePrompts(points, labels), expected_one.mask_logits)
     expected_boxed = predict_slice(predictor, embedded, SlicePrompts(boxes=box))
-    assert (one.count, two.count, boxed.count) == (4, 1, 4), "a click and a box get the single answer and three candidates"
+    assert (one.count, two.count, boxed.count) == (4, 1, 4), (
+        "a click and a box get the single answer and three candidates"
+    )
     for answer, expected in ((one, expected_one), (two, expected_two), (boxed, expected_boxed)):
         np.testing.assert_allclose(answer.slice_logits, expected.slice_logits, atol=1e-5)
         np.testing.assert_allclose(answer.predicted_iou, expected.predicted_iou, atol=1e-5)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from SAMFinetuneLogic.errors import ModelError
-from SAMFinetuneLogic.models.compact import COMPACT_CONFIG, build_compact_sam
+from SAMFinetuneLogic.models.compact import COMPACT_CONFIG, build_compact_sam, is_compact, resized
 from SAMFinetuneLogic.models.compact_decoder import PromptSimilarity, TokenAttention
 from SAMFinetuneLogic.models.compact_encoder import gray_pixels
 from SAMFinetuneLogic.models.compact_prompt import drawn_prompts
@@ -154,3 +154,30 @@ def test_similarity_compares_every_position_with_the_prompted_ones():
             assert maps[0, 1, row, col] == pytest.approx(float(here[0] @ features[0, :, 5, 0]), abs=1e-5)
             assert maps[1, 0, row, col] == pytest.approx(float(here[1] @ mean / mean.norm()), abs=1e-5)
     assert not maps[1, 1:6].any(), "absent prompts resemble nothing"
+
+
+def answer(sam, size):
+    """Embedding and logits for a click, a box and an earlier mask on a fixed image of ``size`` pixels a side."""
+    axis = torch.linspace(-1, 1, size)
+    image = torch.exp(-4 * (axis[:, None] ** 2 + (axis - 0.3) ** 2)).expand(1, 3, size, size)
+    points = (torch.tensor([[[0.5 * size, 0.4 * size]]]), torch.ones(1, 1))
+    boxes = torch.tensor([[0.2 * size, 0.1 * size, 0.8 * size, 0.7 * size]])
+    with torch.inference_mode():
+        embedding = sam.image_encoder(image)
+        sparse, dense = sam.prompt_encoder(points, boxes, 4 * image[:, :1] - 1)
+        masks, _ = sam.mask_decoder.predict_masks(embedding, sam.prompt_encoder.get_dense_pe(), sparse, dense)
+    return embedding, masks
+
+
+def test_a_resized_network_is_the_one_built_for_that_size_and_shares_the_weights(network):
+    expected = build_compact_sam({**COMPACT_CONFIG, "size": 96}).eval()
+    expected.load_state_dict(network.state_dict())
+    before = answer(network, SIZE)
+    finer = resized(network, 96)
+    for found, wanted in zip(answer(finer, 96), answer(expected, 96), strict=True):
+        torch.testing.assert_close(found, wanted)
+    for found, wanted in zip(answer(network, SIZE), before, strict=True):
+        assert torch.equal(found, wanted)
+    assert finer.image_encoder.img_size == 96 and network.image_encoder.img_size == SIZE
+    assert {id(parameter) for parameter in finer.parameters()} == {id(parameter) for parameter in network.parameters()}
+    assert is_compact(finer)

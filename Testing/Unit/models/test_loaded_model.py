@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from small_models import loaded, small_compact_sam
 from torch import nn
 
 from SAMFinetuneLogic.errors import ModelError
@@ -139,3 +140,14 @@ def test_adapters_change_the_key_and_switching_them_off_too():
     keys.append(model.encoder_key)
     adapted[0].enable_adapters(True)
     assert len(set(keys)) == 3 and model.encoder_key == keys[1]
+
+
+def test_a_finer_model_shares_the_weights_where_they_allow_it():
+    compact_model = loaded(small_compact_sam())
+    assert a_model(Greedy()).finer(96) is None
+    finer = compact_model.finer(96)
+    assert finer.preprocessing.size == 96 and compact_model.preprocessing.size == 64
+    assert finer.mask_size == (96, 96) and compact_model.mask_size == (64, 64)
+    assert finer.encode(torch.zeros(1, 3, 96, 96)).shape[1:] == finer.embedding_shape == (32, 24, 24)
+    assert finer.encoder_key == compact_model.encoder_key and finer.provenance == compact_model.provenance
+    assert compact_model.encode(torch.zeros(1, 3, 64, 64)).shape[1:] == compact_model.embedding_shape

@@ -36,6 +36,9 @@ class SharpEyes:
         self.asked = []
         self._second = second
 
+    def finer(self, size):
+        return self  # bound to one size
+
     def embed(self, image):
         transform = SliceTransform(image.shape, image.spacing, Preprocessing("minmax", "longest_pad", SIZE))
         return EmbeddedSlice(image, transform.prepare(image.to_uint8())[None], transform)
