@@ -134,9 +134,9 @@ def _empty_with(data: LabelledSet, held: Sequence[int], whole: bool) -> list[int
     """
 
     def belongs(entry: LabelledSlice, other: LabelledSlice) -> bool:
-        if whole or other.group != entry.group:
-            return other.group == entry.group
-        return other.slice.axis == entry.slice.axis and abs(other.slice.index - entry.slice.index) <= 1
+        if other.group != entry.group:
+            return False
+        return whole or (other.slice.axis == entry.slice.axis and abs(other.slice.index - entry.slice.index) <= 1)
 
     return [
         number

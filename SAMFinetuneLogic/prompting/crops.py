@@ -32,8 +32,7 @@ def object_bounds(mask: np.ndarray, prompts: SlicePrompts) -> Bounds | None:
     parts, count = ndimage.label(mask)
     if not count:
         return None
-    clicks = np.floor(prompts.points[prompts.labels == 1] + 0.5).astype(int)
-    clicks = np.clip(clicks, 0, np.array(mask.shape) - 1)
+    clicks = click_pixels(prompts.points[prompts.labels == 1], mask.shape)
     clicked = np.unique(parts[clicks[:, 0], clicks[:, 1]])
     clicked = clicked[clicked > 0]
     if not len(clicked):
@@ -41,6 +40,11 @@ def object_bounds(mask: np.ndarray, prompts: SlicePrompts) -> Bounds | None:
     positions = np.concatenate([np.argwhere(np.isin(parts, clicked)), clicks])
     (row0, col0), (row1, col1) = positions.min(axis=0), positions.max(axis=0)
     return int(row0), int(col0), int(row1), int(col1)
+
+
+def click_pixels(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The pixels (N, 2) of a slice of ``shape`` that points (N, 2) lie on, (row, col); at the edge those next to it."""
+    return np.clip(np.floor(points + 0.5).astype(int), 0, np.array(shape) - 1)
 
 
 def crop_around(bounds: Bounds, shape: tuple[int, int], spacing: tuple[float, float], margin: float = MARGIN) -> Crop:

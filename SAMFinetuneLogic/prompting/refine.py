@@ -120,7 +120,11 @@ def look_into_box(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: S
 
 def looks_into_boxes(predictor: SlicePredictor) -> bool:
     """Whether the model answers a box on a crop around it."""
-    return predictor.model.preprocessing.size <= COARSE_INPUT and "box" in predictor.model.entry.prompts
+    return _sees_coarsely(predictor) and "box" in predictor.model.entry.prompts
+
+
+def _sees_coarsely(predictor: SlicePredictor) -> bool:
+    return predictor.model.preprocessing.size <= COARSE_INPUT
 
 
 def _box_crop(embedded: EmbeddedSlice, prompts: SlicePrompts) -> Crop | None:
@@ -146,11 +150,15 @@ def _box_iou(first: np.ndarray, second: np.ndarray) -> float:
     return shared / (both - shared)
 
 
-def is_small(bounds: Bounds, embedded: EmbeddedSlice, corrected: bool = False) -> bool:
-    """Whether an object covers so few input pixels that a closer look pays; ``corrected`` by several clicks."""
+def _is_small(bounds: Bounds, embedded: EmbeddedSlice, corrected: bool) -> bool:
+    """Whether an object covers so few input pixels that a closer look pays.
+
+    Args:
+        corrected: by several clicks, and seen coarsely.
+    """
     size, scale = embedded.transform.preprocessing.size, embedded.transform.scale
     side = max((bounds[2] - bounds[0] + 1) * scale[0], (bounds[3] - bounds[1] + 1) * scale[1])
-    if corrected and size <= COARSE_INPUT:
+    if corrected:
         return side < CORRECTED_FRACTION * size
     return side < min(SMALL_INPUT_PIXELS, SMALL_FRACTION * size)
 
@@ -161,13 +169,12 @@ def _closer_look(
     """The crop to look at, or None where a second look cannot help."""
     if len(prompts.boxes) and looks_into_boxes(predictor):
         return _box_crop(embedded, prompts)
-    bounds, corrected = object_bounds(mask, prompts), len(prompts.points) > 1
-    if bounds is None or not is_small(bounds, embedded, corrected):
+    bounds, corrected = object_bounds(mask, prompts), len(prompts.points) > 1 and _sees_coarsely(predictor)
+    if bounds is None or not _is_small(bounds, embedded, corrected):
         return None
     if "mask" not in predictor.model.entry.prompts and not len(prompts.points) and not len(prompts.boxes):
         return None
-    closer = corrected and predictor.model.preprocessing.size <= COARSE_INPUT
-    margin = CORRECTED_MARGIN if closer else MARGIN
+    margin = CORRECTED_MARGIN if corrected else MARGIN
     crop = crop_around(bounds, embedded.image.shape, embedded.image.spacing, margin)
     return crop if _enlargement(embedded, crop) >= MIN_ZOOM else None
 

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.prompting.candidates import Candidates
+from SAMFinetuneLogic.prompting.crops import click_pixels
 from SAMFinetuneLogic.prompting.placement import STROKE_LOGIT, SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
 from SAMFinetuneLogic.prompting.refine import look_into_box, refine
@@ -79,8 +80,7 @@ def _predict_part(
 
 def _honoured(answer: Candidates, prompts: SlicePrompts) -> int:
     """How many clicks agree with the chosen mask: positive ones lie in it, negative ones do not."""
-    pixels = np.floor(prompts.points + 0.5).astype(int)
-    pixels = np.clip(pixels, 0, np.array(answer.mask.shape) - 1)
+    pixels = click_pixels(prompts.points, answer.mask.shape)
     return int(np.count_nonzero(answer.mask[pixels[:, 0], pixels[:, 1]] == (prompts.labels == 1)))
 
 
