@@ -8,11 +8,11 @@ import numpy as np
 
 from SAMFinetuneLib.work import Work
 from SAMFinetuneLogic.errors import InputError
-from SAMFinetuneLogic.imaging.axes import Axis, SliceIndex, array_axis
+from SAMFinetuneLogic.imaging.axes import Axis, array_axis
 from SAMFinetuneLogic.imaging.labels import LabelMap
-from SAMFinetuneLogic.mrml.annotated import annotated_slices
+from SAMFinetuneLogic.mrml.annotated import annotated_masks, annotated_slices
 from SAMFinetuneLogic.mrml.editing import Written
-from SAMFinetuneLogic.mrml.segments import segment_ids, segmentation_labels, slice_mask
+from SAMFinetuneLogic.mrml.segments import segment_ids, segmentation_labels
 from SAMFinetuneLogic.propagation.options import PropagationOptions
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class PropagationRun:
         What the user has annotated since the run began is left as it is.
         """
         stack = np.moveaxis(self.labels.voxels, array_axis(self.axis), 0)
-        fresh = self._annotated_meanwhile()
+        fresh = annotated_masks(self.work.segmentation_node, self.work.volume, self.axis, but=self.known)
         masks = {}
         for segment, value, result in self.results:
             indices = [report.index for report in result.slices if report.value == value]
@@ -57,14 +57,6 @@ class PropagationRun:
                         taken[index] = taken[index] | mask if index in taken else mask
             masks[segment] = _Masks(stack, value, tuple(set(indices) - set(fresh.get(segment, ()))), taken)
         return masks
-
-    def _annotated_meanwhile(self) -> dict[str, dict[int, np.ndarray]]:
-        node, volume = self.work.segmentation_node, self.work.volume
-        found = {}
-        for segment in segment_ids(node):
-            new = set(annotated_slices(node, segment, volume, self.axis)) - set(self.known.get(segment, ()))
-            found[segment] = {index: slice_mask(node, segment, volume, SliceIndex(self.axis, index)) for index in new}
-        return found
 
     def summary(self, written: Written | None) -> str:
         """For the user."""

@@ -6,10 +6,10 @@ import numpy as np
 
 from SAMFinetuneLib.review import ReviewEntry
 from SAMFinetuneLogic.fewshot.results import FewShotResult, VolumeResult
-from SAMFinetuneLogic.imaging.axes import Axis, SliceIndex, array_axis
+from SAMFinetuneLogic.imaging.axes import SliceIndex, array_axis
 from SAMFinetuneLogic.imaging.volume import Volume
-from SAMFinetuneLogic.mrml.annotated import annotated_slices
-from SAMFinetuneLogic.mrml.segments import add_segment, segment_ids, slice_mask
+from SAMFinetuneLogic.mrml.annotated import annotated_masks, annotated_slices
+from SAMFinetuneLogic.mrml.segments import add_segment, segment_ids
 
 
 def masks_of(segmentation: Any, volume: Volume, answer: VolumeResult) -> dict[str, dict[int, np.ndarray]]:
@@ -17,7 +17,7 @@ def masks_of(segmentation: Any, volume: Volume, answer: VolumeResult) -> dict[st
     axis = answer.axis
     stack = np.moveaxis(answer.labels.voxels, array_axis(axis), 0)
     known = _segments_by_name(segmentation)
-    annotated = _annotated(segmentation, volume, axis)
+    annotated = annotated_masks(segmentation, volume, axis)
     masks: dict[str, dict[int, np.ndarray]] = {}
     for segment in answer.labels.segments:
         segment_id = known.get(segment.name) or add_segment(segmentation, segment.name, segment.color)
@@ -51,11 +51,3 @@ def review_entries(segmentation: Any, volume: Volume, answer: FewShotResult) -> 
 
 def _segments_by_name(segmentation: Any) -> dict[str, str]:
     return {segmentation.GetSegmentation().GetSegment(each).GetName(): each for each in segment_ids(segmentation)}
-
-
-def _annotated(segmentation: Any, volume: Volume, axis: Axis) -> dict[str, dict[int, np.ndarray]]:
-    return {
-        segment_id: {index: slice_mask(segmentation, segment_id, volume, SliceIndex(axis, index)) for index in indices}
-        for segment_id in segment_ids(segmentation)
-        if (indices := annotated_slices(segmentation, segment_id, volume, axis))
-    }

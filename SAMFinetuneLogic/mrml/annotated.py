@@ -12,7 +12,7 @@ what was undone.
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from SAMFinetuneLogic.imaging.geometry import inverse_affine
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.mrml.lattice import flip_slice, flips_between
 from SAMFinetuneLogic.mrml.matrices import parent_to_world
-from SAMFinetuneLogic.mrml.segments import get_segment
+from SAMFinetuneLogic.mrml.segments import get_segment, segment_ids, slice_mask
 
 TAG = "SAMFinetune.AnnotatedSlices"
 
@@ -60,6 +60,25 @@ def annotated_slices(segmentation_node: Any, segment_id: str, volume: Volume, ax
     """
     found = annotations_of(segmentation_node, segment_id, volume)
     return tuple(sorted(entry.index for entry in found if entry.axis == axis))
+
+
+def annotated_masks(
+    segmentation_node: Any, volume: Volume, axis: Axis, but: Mapping[str, Collection[int]] | None = None
+) -> dict[str, dict[int, np.ndarray]]:
+    """What the user has drawn or confirmed: by segment and index of the slice, boolean (rows, cols).
+
+    Args:
+        but: slices of each segment to leave out.
+    """
+    left_out = but or {}
+    return {
+        segment: {
+            index: slice_mask(segmentation_node, segment, volume, SliceIndex(axis, index))
+            for index in annotated_slices(segmentation_node, segment, volume, axis)
+            if index not in left_out.get(segment, ())
+        }
+        for segment in segment_ids(segmentation_node)
+    }
 
 
 def annotations_of(segmentation_node: Any, segment_id: str, volume: Volume) -> frozenset[SliceIndex]:
