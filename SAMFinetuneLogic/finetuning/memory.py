@@ -1,20 +1,4 @@
-"""When a device's memory runs out."""
-
-import torch
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether it was want of memory that raised this error, on any device."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    text = str(error)
-    return any(words in text for words in ("out of memory", "can't allocate memory", "not enough memory"))
-
-
-def release_cached(device: torch.device) -> None:
-    """Give back what PyTorch holds without using it. Call it where the failed pass's tensors are free."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+"""What training does when a device's memory runs out."""
 
 
 def smaller_parts(parts: int, size: int) -> tuple[int, str]:

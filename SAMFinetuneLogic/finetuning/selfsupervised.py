@@ -25,12 +25,13 @@ from SAMFinetuneLogic.errors import InputError, ModelError
 from SAMFinetuneLogic.finetuning.augmenting import Augmentation
 from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet, LabelledSlice
 from SAMFinetuneLogic.finetuning.loop import Listener, TrainingRecord, ignore
-from SAMFinetuneLogic.finetuning.memory import is_out_of_memory, release_cached, smaller_parts
+from SAMFinetuneLogic.finetuning.memory import smaller_parts
 from SAMFinetuneLogic.finetuning.training_state import TrainingState, load_state, save_state
 from SAMFinetuneLogic.finetuning.views import ViewMaker
 from SAMFinetuneLogic.imaging.axes import Axis, SliceIndex
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.imaging.windows import Window
+from SAMFinetuneLogic.models.device import is_out_of_memory, release_cached
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 from SAMFinetuneLogic.progress import CancelCheck, raise_if_cancelled
 from SAMFinetuneLogic.prompting.slice_image import SliceImage

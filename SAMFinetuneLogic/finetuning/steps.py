@@ -12,10 +12,10 @@ from SAMFinetuneLogic.finetuning.batches import Batch
 from SAMFinetuneLogic.finetuning.checkpointing import checkpointed
 from SAMFinetuneLogic.finetuning.episodes import CLICK, answer, corrected, corrections, first_prompts
 from SAMFinetuneLogic.finetuning.losses import automatic_loss, overlaps, prompt_loss, shown
-from SAMFinetuneLogic.finetuning.memory import is_out_of_memory, release_cached, smaller_parts
+from SAMFinetuneLogic.finetuning.memory import smaller_parts
 from SAMFinetuneLogic.finetuning.prefix_cache import PrefixCache
 from SAMFinetuneLogic.finetuning.schedule import LoopSettings
-from SAMFinetuneLogic.models.device import DTYPES, choose_precision
+from SAMFinetuneLogic.models.device import DTYPES, choose_precision, is_out_of_memory, release_cached
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 
 _CLIP = 1.0

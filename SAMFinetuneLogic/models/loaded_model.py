@@ -12,7 +12,15 @@ from torch import nn
 
 from SAMFinetuneLogic.errors import ModelError
 from SAMFinetuneLogic.models.catalogue import ModelEntry
-from SAMFinetuneLogic.models.device import DTYPES, Precision, choose_precision, describe_device, gains_from_half_on_cpu
+from SAMFinetuneLogic.models.device import (
+    DTYPES,
+    Precision,
+    choose_precision,
+    describe_device,
+    gains_from_half_on_cpu,
+    is_out_of_memory,
+    release_cached,
+)
 from SAMFinetuneLogic.models.preprocessing import Preprocessing
 from SAMFinetuneLogic.models.weights_hash import hash_weights, weights_fingerprint
 
@@ -52,7 +60,7 @@ class LoadedModel:
         try:
             network.eval().to(device)
         except RuntimeError as error:
-            if not _is_out_of_memory(error) or device.type == "cpu":
+            if not is_out_of_memory(error) or device.type == "cpu":
                 raise
             self._retreat_to_cpu()
 
@@ -156,11 +164,10 @@ class LoadedModel:
             with torch.inference_mode(), self._autocast():
                 return self.network.image_encoder(batch.to(self.device)).float()
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         # Only here, outside of the handler, are the failed pass's tensors free.
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_cached(self.device)
         return None
 
     def _autocast(self) -> AbstractContextManager:
@@ -174,8 +181,7 @@ class LoadedModel:
             "it continues on the CPU, which is slower."
         )
         self.network.to("cpu")
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_cached(self.device)
         self.device = torch.device("cpu")
         wanted = "fp32" if self.precision == "fp32" else "auto"
         self.precision = choose_precision(self.device, wanted, gains_from_half_on_cpu(self.entry.backbone))
@@ -185,11 +191,3 @@ class LoadedModel:
             self._shared_with.device, self._shared_with.precision = self.device, self.precision
         self.warnings.append(message)
         warnings.warn(message, RuntimeWarning, stacklevel=3)
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Also the CPU's allocator, and MPS, which raise a plain RuntimeError."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    text = str(error)
-    return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
