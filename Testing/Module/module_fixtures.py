@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -47,11 +48,9 @@ def clients(module_file: Any, monkeypatch: pytest.MonkeyPatch) -> list[RegionCli
     return made
 
 
-@pytest.fixture
-def opened(
-    host: Any, module_file: Any, clients: list[RegionClient], tmp_path: Path, monkeypatch: Any, capfd: Any
-) -> Any:
-    """The module's widget, opened; its panel as ``panel``, its workbench as ``bench``.
+@contextmanager
+def module_opened(host: Any, module_file: Any, tmp_path: Path, monkeypatch: Any, capfd: Any) -> Iterator[Any]:
+    """The module's widget, opened in a clean scene; its panel as ``panel``, its workbench as ``bench``.
 
     VTK and Qt print the errors of callbacks and go on: any traceback fails the test.
     """
@@ -64,12 +63,39 @@ def opened(
     widget = open_module(module_file)
     run_for(0.02)
     panel = widget.panel
-    yield SimpleNamespace(widget=widget, panel=panel, bench=panel.bench, clients=clients, host=host)
+    yield SimpleNamespace(widget=widget, panel=panel, bench=panel.bench, host=host)
     close_module(widget)
     slicer.mrmlScene.Clear(0)
     run_for(0.02)
     errors = capfd.readouterr().err
     assert "Traceback" not in errors, errors
+
+
+@pytest.fixture
+def opened(
+    host: Any, module_file: Any, clients: list[RegionClient], tmp_path: Path, monkeypatch: Any, capfd: Any
+) -> Any:
+    """See :func:`module_opened`; the inference clients as ``clients``."""
+    with module_opened(host, module_file, tmp_path, monkeypatch, capfd) as module:
+        module.clients = clients
+        yield module
+
+
+@pytest.fixture
+def opened_with_process(
+    host: Any, module_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> Iterator[Any]:
+    """The same with the default model in its own process, on the CPU."""
+    import SAMFinetuneLib.worker_client
+
+    from SAMFinetuneLogic.worker.client import RemoteClient
+
+    made: list[Any] = []
+    monkeypatch.setattr(SAMFinetuneLib.worker_client, "make_client", lambda: made.append(RemoteClient()) or made[-1])
+    with module_opened(host, module_file, tmp_path, monkeypatch, capfd) as module:
+        module.clients = made
+        module.bench.preferences.device = "cpu"
+        yield module
 
 
 @pytest.fixture

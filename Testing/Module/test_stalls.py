@@ -11,7 +11,6 @@ from slicer_host.stalls import StallMeter
 
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.propagation.options import PropagationOptions
-from SAMFinetuneLogic.worker.client import RemoteClient
 
 SHAPE = (120, 256, 256)
 ANNOTATED = (30, 60, 90)
@@ -24,19 +23,9 @@ def ball() -> np.ndarray:
 
 
 @pytest.fixture
-def large(host, module_file, tmp_path, monkeypatch, capfd):
+def large(opened_with_process):
     """The module with its inference process, a ball in a large volume, three slices of it annotated."""
-    import SAMFinetuneLib.worker_client
-    from slicer_host import settings
-    from slicer_host.loading import close_module, open_module
-
-    monkeypatch.setattr(SAMFinetuneLib.worker_client, "make_client", RemoteClient)
-    monkeypatch.setenv("SAMFINETUNE_HOME", str(tmp_path / "home"))
-    settings.clear()
-    slicer.mrmlScene.Clear(0)
-    widget = open_module(module_file)
-    bench = widget.panel.bench
-    bench.preferences.device = "cpu"
+    bench = opened_with_process.bench
     mask = ball()
     bench.open(add_volume(np.where(mask, 150, -500).astype(np.int16), straight_affine(), "ball"))
     masks = {bench.prompter.segment: {k: mask[k] for k in ANNOTATED}}
@@ -44,10 +33,7 @@ def large(host, module_file, tmp_path, monkeypatch, capfd):
     bench.go_to(SliceIndex("k", 60))
     assert run_until(lambda: bench.inference.info is not None and not bench.inference.client.busy, WAIT)
     run_for(0.3)
-    yield SimpleNamespace(bench=bench, mask=mask)
-    close_module(widget)
-    slicer.mrmlScene.Clear(0)
-    assert "Traceback" not in capfd.readouterr().err
+    return SimpleNamespace(bench=bench, mask=mask)
 
 
 @pytest.mark.slow

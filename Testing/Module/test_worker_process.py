@@ -9,33 +9,14 @@ from module_scene import open_blocks, ras_of, settle, straight_affine
 from slicer_host.event_loop import run_until
 
 from SAMFinetuneLogic.imaging.axes import SliceIndex
-from SAMFinetuneLogic.worker.client import RemoteClient
 
 WAIT = 240  # s; a busy machine needs long to import torch
 
 
 @pytest.fixture
-def with_process(host, module_file, tmp_path, monkeypatch, capfd):
+def with_process(opened_with_process):
     """The blocks opened, the model in its own process."""
-    from types import SimpleNamespace
-
-    import SAMFinetuneLib.worker_client
-    import slicer
-    from slicer_host import settings
-    from slicer_host.loading import close_module, open_module
-
-    made = []
-    monkeypatch.setattr(SAMFinetuneLib.worker_client, "make_client", lambda: made.append(RemoteClient()) or made[-1])
-    monkeypatch.setenv("SAMFINETUNE_HOME", str(tmp_path / "home"))
-    settings.clear()
-    slicer.mrmlScene.Clear(0)
-    widget = open_module(module_file)
-    opened = SimpleNamespace(widget=widget, panel=widget.panel, bench=widget.panel.bench, clients=made, host=host)
-    widget.panel.bench.preferences.device = "cpu"
-    yield open_blocks(opened, straight_affine(), WAIT)
-    close_module(widget)
-    slicer.mrmlScene.Clear(0)
-    assert "Traceback" not in capfd.readouterr().err
+    return open_blocks(opened_with_process, straight_affine(), WAIT)
 
 
 @pytest.mark.slow
