@@ -18,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--finish", type=int, default=0, metavar="STEPS", help="lower the rate to zero over the last STEPS"
     )
     parser.add_argument("--size", type=int, default=128, help="side of the input in pixels (default %(default)s)")
+    parser.add_argument(
+        "--fine-size", type=int, default=0, metavar="SIZE", help="side of a finer input for half of the steps; 0: none"
+    )
     parser.add_argument("--pairs", type=int, default=8, help="pairs of slices in a step (default %(default)s)")
     parser.add_argument("--targets", type=int, default=2, help="structures in a slice (default %(default)s)")
     parser.add_argument("--rate", type=float, default=1.5e-3, help="learning rate (default %(default)s)")
@@ -56,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         settings = TrainingSettings(
             size=arguments.size,
+            fine_size=arguments.fine_size,
             pairs=arguments.pairs,
             targets=arguments.targets,
             learning_rate=arguments.rate,

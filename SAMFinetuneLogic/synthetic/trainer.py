@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from SAMFinetuneLogic.errors import ModelError
+from SAMFinetuneLogic.errors import InputError, ModelError
 from SAMFinetuneLogic.files import atomic_target
 from SAMFinetuneLogic.models.checkpoint_files import read_checkpoint
-from SAMFinetuneLogic.models.compact import COMPACT_CONFIG, build_compact_sam
+from SAMFinetuneLogic.models.compact import COMPACT_CONFIG, build_compact_sam, resized
 from SAMFinetuneLogic.synthetic.batches import Batch
 from SAMFinetuneLogic.synthetic.episodes import BOX, CLICK, OTHER_SLICE, Prompts, add_correction, first_prompts
 from SAMFinetuneLogic.synthetic.objective import outline_loss, overlaps, round_loss
 
 STATE_FILE = "state.pt"
+_SIZE_STEP = 16
 _OUTLINE_WEIGHT = 0.3
 _LATER_ROUNDS = torch.tensor([0.45, 0.25, 0.2, 0.1])
 
@@ -27,6 +28,8 @@ class TrainingSettings:
     """Everything that decides what is learned; stored with the state and in the model's record."""
 
     size: int = 128
+    fine_size: int = 0
+    """Side of the finer input that half of the steps are made with, such as that of the look into a box; 0 for none."""
     pairs: int = 8
     targets: int = 2
     learning_rate: float = 1.5e-3
@@ -57,8 +60,14 @@ class Trainer:
             start: checkpoint that gives the weights of a training that has no state yet.
 
         Raises:
+            InputError: an input size that the network cannot have.
             ModelError: ``start`` is not a checkpoint of this architecture.
         """
+        for size in (settings.size, settings.fine_size):
+            if size % _SIZE_STEP:
+                raise InputError(
+                    f"The network's input cannot have {size} pixels a side: give a multiple of {_SIZE_STEP}."
+                )
         device = device or torch.device("cpu")
         self.folder, self.settings, self.device = folder, settings, device
         self.config = {**COMPACT_CONFIG, "size": settings.size}
@@ -142,7 +151,7 @@ class Trainer:
             parameter.copy_(weight)
 
     def _predict(self, embeddings: torch.Tensor, batch: Batch, prompts: Prompts) -> tuple[torch.Tensor, torch.Tensor]:
-        encoder, device = self.network.prompt_encoder, self.device
+        encoder, device = resized(self.network, batch.images.shape[-1]).prompt_encoder, self.device
         coords, labels = prompts.coords.to(device), prompts.labels.to(device)
         tokens = encoder.embed_tokens(coords, labels)
         if bool(prompts.from_other_slice.any()):

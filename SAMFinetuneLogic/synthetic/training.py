@@ -14,7 +14,9 @@ from SAMFinetuneLogic.synthetic.feed import PairFeed
 from SAMFinetuneLogic.synthetic.trainer import Trainer, TrainingSettings
 
 _SAVE_SECONDS = 240
-_LOG_STEPS = 25
+LOG_STEPS = 25
+_FINE_STEPS = 0.5
+"""Share of the steps with the finer input, if there is one."""
 
 
 def train(
@@ -42,7 +44,13 @@ def train(
     rng = np.random.default_rng([settings.seed, trainer.step])
     generator = torch.Generator().manual_seed(settings.seed + trainer.step)
     mean, std = (buffer.float().cpu() for buffer in (trainer.network.pixel_mean, trainer.network.pixel_std))
-    feed = PairFeed(settings.size, seed=settings.seed + 1000 * (trainer.step + 1), producers=producers)
+    seed = settings.seed + 1000 * (trainer.step + 1)
+    feeds = [PairFeed(settings.size, seed, producers)]
+    counts = [settings.pairs]
+    if settings.fine_size:
+        feeds.append(PairFeed(settings.fine_size, seed + producers, producers, capacity=2000))
+        # A step with the finer input takes more than its share of time even so.
+        counts.append(max(settings.pairs // 2, 1))
     before = trainer.seconds
     started = saved = time.monotonic()
     reports: list[dict[str, float]] = []
@@ -56,15 +64,17 @@ def train(
                 finishing += 1
             rate = settings.learning_rate * min(1.0, (trainer.step + 1) / settings.warmup_steps)
             rate *= 1 - finishing / (finish_steps + 1)
-            batch = make_batch(rng, feed.draw(rng, settings.pairs), settings.targets, mean, std)
-            reports.append(trainer.train_step(batch, generator, rate))
+            fine = int(len(feeds) > 1 and rng.random() < _FINE_STEPS)
+            batch = make_batch(rng, feeds[fine].draw(rng, counts[fine]), settings.targets, mean, std)
+            report = trainer.train_step(batch, generator, rate)
+            reports.append({f"fine_{key}": value for key, value in report.items()} if fine else report)
             trainer.seconds = before + time.monotonic() - started
-            if len(reports) == _LOG_STEPS:
+            if len(reports) == LOG_STEPS:
                 line = _summary(reports) | {
                     "step": trainer.step,
                     "minutes": trainer.seconds / 60,
                     "rate": rate,
-                    "pairs_made": feed.produced,
+                    "pairs_made": sum(feed.produced for feed in feeds),
                 }
                 trainer.history.append(line)
                 say(json.dumps({key: round(value, 4) for key, value in line.items()}))
@@ -74,7 +84,8 @@ def train(
                 saved = time.monotonic()
     finally:
         trainer.save()
-        feed.close()
+        for feed in feeds:
+            feed.close()
     return trainer
 
 

@@ -1,6 +1,7 @@
 """The training of the default model: objective in closed form, learning, resuming, the released file."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from SAMFinetuneLogic.synthetic.objective import mask_losses, outline_loss, over
 from SAMFinetuneLogic.synthetic.release import export_checkpoint
 from SAMFinetuneLogic.synthetic.samples import random_pair
 from SAMFinetuneLogic.synthetic.trainer import STATE_FILE, Trainer, TrainingSettings
+from SAMFinetuneLogic.synthetic.training import LOG_STEPS, train
 
 SETTINGS = TrainingSettings(size=32, pairs=2, targets=2, warmup_steps=1)
 
@@ -124,3 +126,13 @@ def test_the_command_trains_resumes_and_exports(tmp_path, capsys):
     assert torch.load(tmp_path / STATE_FILE, weights_only=True)["step"] > steps
     assert f"At step {steps}" in capsys.readouterr().out
     assert load_model(target, device="cpu").preprocessing.size == 32
+
+
+def test_a_training_with_a_finer_input_learns_from_both(tmp_path):
+    trainer = train(tmp_path, replace(SETTINGS, fine_size=48), minutes=0, finish_steps=LOG_STEPS)
+    assert len(trainer.history) == 1 and {"loss", "fine_loss"} <= set(trainer.history[0])
+
+
+def test_an_input_size_that_does_not_fit_is_refused(tmp_path):
+    with pytest.raises(InputError, match="multiple of 16"):
+        Trainer(tmp_path, TrainingSettings(size=32, fine_size=50))
