@@ -48,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--learn", action="store_true", help="with auto: also fit the few-shot decoder, which takes longer"
     )
+    how.add_argument(
+        "--no-adapt",
+        dest="adapt",
+        action="store_false",
+        help="with auto: train no small network on the annotated slices to correct the rest; faster, less good",
+    )
     how.add_argument("--window", default="auto", metavar="NAME|LEVEL/WIDTH", help="intensity window (default: auto)")
     add_model_arguments(parser)
     parser.add_argument("--review", type=Path, metavar="OUT.csv", help="also write the slices in order of doubt")
@@ -79,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         method=arguments.method,
         direction=arguments.direction,
         learn=arguments.learn,
+        adapt=arguments.adapt,
     )
     model = None if arguments.method == "interpolate" else load_chosen_model(arguments)
     with progress_bar("propagate", arguments) as progress:
@@ -146,6 +153,7 @@ def _provenance(
         "image": {"name": volume.name, "shape_kji": list(volume.shape)},
         "method": arguments.method,
         "direction": arguments.direction,
+        "adapted": "auto-context" in {each.candidate for each in result.evidence},
         **{key: value for key, value in _summary(result).items() if key not in ("review", "notices")},
     }
     if model is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
@@ -106,6 +107,10 @@ class Annotations:
             for value, by_slice in self.masks.items()
         }
         return replace(self, indices=tuple(i for i in self.indices if i != index), masks=masks)
+
+    def distance(self, value: int, index: int) -> float:
+        """How many slices away the nearest slice is on which a segment is drawn; infinite if there is none."""
+        return float(min((abs(index - other) for other in self.present(value)), default=inf))
 
     def neighbours(self, value: int, index: int) -> tuple[int | None, int | None]:
         """The nearest slices below and above ``index`` on which the segment is known; None where there is none."""

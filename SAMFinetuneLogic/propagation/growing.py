@@ -9,7 +9,6 @@ medical image segmentation method using fast GrowCut", MICCAI workshop 2014); th
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -135,8 +134,7 @@ class GrownRegions:
         return Patch.of(signed_distance(mask, self._annotations.spacing), self._annotations.shape, row0, col0)
 
     def distance(self, value: int, index: int) -> float:
-        drawn = self._annotations.present(value)
-        return float(min((abs(index - other) for other in drawn), default=inf))
+        return self._annotations.distance(value, index)
 
     def _grow(self, value: int) -> _Grown:
         annotations, extent = self._annotations, self._extents[value]

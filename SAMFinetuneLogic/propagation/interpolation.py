@@ -7,7 +7,7 @@ vanished, the drawn outline shrinks as a rounded end does: by its inner radius t
 """
 
 from collections.abc import Mapping
-from math import inf, sqrt
+from math import sqrt
 from typing import ClassVar
 
 import numpy as np
@@ -79,8 +79,7 @@ class InterpolatedOutlines:
         return self.region(value), drawn - float(drawn.max()) * (1 - sqrt(1 - done))
 
     def distance(self, value: int, index: int) -> float:
-        drawn = self._annotations.present(value)
-        return float(min((abs(index - other) for other in drawn), default=inf))
+        return self._annotations.distance(value, index)
 
     def _end(self, value: int, upwards: bool, negative: int | None) -> int | None:
         """The slice towards which the outermost drawn outline vanishes; None if it is to be held constant."""

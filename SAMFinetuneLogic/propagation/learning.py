@@ -1,6 +1,5 @@
 """The few-shot decoder as a candidate: it learns the structure from the annotated slices."""
 
-from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -98,7 +97,7 @@ class LearnedStructure:
         return Patch.of(levels, self._annotations.shape, *self._region)
 
     def distance(self, value: int, index: int) -> float:
-        return float(min((abs(index - other) for other in self._annotations.present(value)), default=inf))
+        return self._annotations.distance(value, index)
 
 
 def _support(

@@ -26,6 +26,8 @@ class PropagationOptions:
             say on a slice, the outline stands in.
         direction: "both"; "forward" fills only what lies above an annotated slice, "backward" what lies below.
         learn: with "auto", let the few-shot decoder have its say too; fitting it takes up to minutes on a CPU.
+        adapt: with "auto", train a small network on the annotated slices that corrects what the others say together.
+            It takes two annotated slices and ``measure``, and up to half a minute a segment on a laptop's CPU.
         measure: leave annotated slices out, for weights and the estimate.
         jitter: ask the network again with moved prompts, to see how sure it is.
     """
@@ -38,6 +40,7 @@ class PropagationOptions:
     method: Method = "auto"
     direction: Literal["both"] | Direction = "both"
     learn: bool = False
+    adapt: bool = True
     measure: bool = True
     jitter: bool = True
 

@@ -1,19 +1,31 @@
 """All candidates at once: measured on the annotated slices, heard on the others."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 from SAMFinetuneLogic.metrics import dice
 from SAMFinetuneLogic.propagation.annotations import Annotations
+from SAMFinetuneLogic.propagation.auto_context import AutoContext
 from SAMFinetuneLogic.propagation.candidate import Candidate, Opinions
 from SAMFinetuneLogic.propagation.fusion import Opinion, fuse
 from SAMFinetuneLogic.propagation.levels import Patch
-from SAMFinetuneLogic.propagation.reliability import Evidence, expected_error, typical_gap
+from SAMFinetuneLogic.propagation.reliability import ErrorCurve, Evidence, expected_error, typical_gap
 
 FUSED = "fused"
 """Name of the fusion among the evidence."""
+
+
+class Judged(Protocol):
+    """Whoever has an opinion: its name, and the error to expect of it before anything is known."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def curve(self) -> ErrorCurve: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +34,7 @@ class Heard:
 
     value: int
     index: int
-    opinions: tuple[tuple[Candidate, Patch, float], ...]
+    opinions: tuple[tuple[Judged, Patch, float], ...]
     truth: np.ndarray
 
 
@@ -32,11 +44,15 @@ class Panel:
     Args:
         candidates: in any order; equal weights are equal whatever the order.
         annotations: of the volume.
+        context: learns from the candidates' errors on the slices that are left out, and then has its say too.
     """
 
-    def __init__(self, candidates: Sequence[Candidate], annotations: Annotations) -> None:
+    def __init__(
+        self, candidates: Sequence[Candidate], annotations: Annotations, context: AutoContext | None = None
+    ) -> None:
         self._candidates = tuple(candidates)
         self._annotations = annotations
+        self._context = context
         self._fitted: dict[str, Opinions] = {}
         self._gaps = {value: typical_gap(annotations, value) for value in annotations.masks}
         self.evidence: tuple[Evidence, ...] = ()
@@ -54,6 +70,9 @@ class Panel:
                 heard += [self._hear(fitted, value, index) for value in values]
             on_slice()
         single = [each for entry in heard for each in self._judged(entry)]
+        if self._context is not None:
+            heard = self._with_context(self._context, heard, single)
+            single = [each for entry in heard for each in self._judged(entry)]
         together = [self._fusion_judged(entry, single) for entry in heard]
         self.evidence = (*single, *together)
 
@@ -68,6 +87,12 @@ class Panel:
             if patch is not None:
                 gaps = fitted.distance(value, index) / self._gaps[value]
                 heard.append(Opinion(candidate.name, patch, self._error(candidate, value, gaps, self.evidence)))
+        if self._context is not None and heard:
+            corrected = self._context.correct(value, index, fuse(heard, self._annotations.shape))
+            if corrected is not None:
+                gaps = self._annotations.distance(value, index) / self._gaps[value]
+                error = self._error(self._context, value, gaps, self.evidence)
+                heard.append(Opinion(self._context.name, corrected, error))
         return heard
 
     def gaps(self, value: int) -> float:
@@ -83,6 +108,21 @@ class Panel:
                 opinions.append((candidate, patch, distance / self._gaps[value]))
         return Heard(value, index, tuple(opinions), self._annotations.masks[value][index])
 
+    def _with_context(self, context: AutoContext, heard: Sequence[Heard], evidence: Sequence[Evidence]) -> list[Heard]:
+        """The same with the opinions of ``context``, which learns from what the candidates said together."""
+        expected: dict[int, dict[int, Patch]] = {}
+        for entry in heard:
+            expected.setdefault(entry.value, {})[entry.index] = self._fused(entry, evidence)
+        found = {value: context.learn(value, patches) for value, patches in expected.items()}
+        result = []
+        for entry in heard:
+            patch = found[entry.value].get(entry.index)
+            if patch is not None:
+                gaps = min((gaps for _, _, gaps in entry.opinions), default=1.0)
+                entry = replace(entry, opinions=(*entry.opinions, (context, patch, gaps)))
+            result.append(entry)
+        return result
+
     def _judged(self, heard: Heard) -> list[Evidence]:
         return [
             Evidence(candidate.name, heard.value, heard.index, dice(patch.mask(), heard.truth), gaps)
@@ -90,16 +130,19 @@ class Panel:
         ]
 
     def _fusion_judged(self, heard: Heard, evidence: Sequence[Evidence]) -> Evidence:
+        fused = self._fused(heard, evidence)
+        gaps = min((gaps for _, _, gaps in heard.opinions), default=1.0)
+        return Evidence(FUSED, heard.value, heard.index, dice(fused.mask(), heard.truth), gaps)
+
+    def _fused(self, heard: Heard, evidence: Sequence[Evidence]) -> Patch:
         """The fusion on a slice, with weights to which that slice has not contributed."""
         others = [each for each in evidence if each.index != heard.index]
         opinions = [
             Opinion(candidate.name, patch, self._error(candidate, heard.value, gaps, others))
             for candidate, patch, gaps in heard.opinions
         ]
-        fused = fuse(opinions, heard.truth.shape)
-        gaps = min((gaps for _, _, gaps in heard.opinions), default=1.0)
-        return Evidence(FUSED, heard.value, heard.index, dice(fused.mask(), heard.truth), gaps)
+        return fuse(opinions, heard.truth.shape)
 
-    def _error(self, candidate: Candidate, value: int, gaps: float, evidence: Sequence[Evidence]) -> float:
+    def _error(self, candidate: Judged, value: int, gaps: float, evidence: Sequence[Evidence]) -> float:
         own = [each for each in evidence if each.candidate == candidate.name and each.value == value]
         return expected_error(candidate.curve, own, gaps)

@@ -1,6 +1,7 @@
 """From a few annotated slices to the whole volume: what stands behind ``samfinetune propagate``."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback, no_progress
 from SAMFinetuneLogic.prompting.cache import EmbeddingCache
 from SAMFinetuneLogic.prompting.predictor import SlicePredictor
 from SAMFinetuneLogic.propagation.annotations import Annotations
+from SAMFinetuneLogic.propagation.auto_context import AutoContext
 from SAMFinetuneLogic.propagation.candidates import Source, make_candidates
 from SAMFinetuneLogic.propagation.doubt import doubt_of, jittered
 from SAMFinetuneLogic.propagation.estimate import estimate
@@ -58,7 +60,7 @@ def propagate_volume(
         options: by default all methods, along k.
         window: or its name, see :func:`SAMFinetuneLogic.imaging.windows.choose_window`.
         cache: shared between calls at will; by default one of its own.
-        progress: called after each annotated slice that was left out, and after each slice that was filled in.
+        progress: called after each annotated slice that was left out, each training, and each filled-in slice.
         cancelled: asked before each slice and each answer of the network.
 
     Raises:
@@ -77,10 +79,11 @@ def propagate_volume(
     if options.method != "interpolate" and model is not None:
         predictor = SlicePredictor(model, EmbeddingCache() if cache is None else cache)
         reader = SliceReader(predictor, volume, annotations, chosen_window, cancelled)
-    panel = Panel(make_candidates(options, source, reader, cancelled), annotations)
     wanted = _wanted(annotations, extents, options)
     left_out = annotations.indices if options.measure and len(annotations.indices) > 1 else ()
-    total, done = len(left_out) + len(wanted), 0
+    adapts = options.method == "auto" and options.adapt and bool(left_out)
+    trainings = sum(AutoContext.folds(len(annotations.present(value))) for value in extents) if adapts else 0
+    total, done = len(left_out) + trainings + len(wanted), 0
 
     def finished() -> None:
         nonlocal done
@@ -88,6 +91,10 @@ def propagate_volume(
         done += 1
         progress(done, total)
 
+    context = None
+    if adapts:
+        context = AutoContext(volume, chosen_window, annotations, partial(raise_if_cancelled, cancelled), finished)
+    panel = Panel(make_candidates(options, source, reader, cancelled), annotations, context)
     raise_if_cancelled(cancelled)
     panel.measure(left_out, finished)
     fallback = InterpolationCandidate(extents).fit(annotations)

@@ -11,7 +11,8 @@ from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.propagation.volume import PropagationOptions, propagate_volume
 
 SLICES = (5, 9, 13, 17)
-OPTIONS = {"slices": SLICES, "first": 3, "last": 20}
+OPTIONS = {"slices": SLICES, "first": 3, "last": 20, "adapt": False}
+"""What the second stage learns depends on the storage a little: see the test of its flips."""
 
 
 def flipped(image: Volume | LabelMap, axis: int) -> tuple[np.ndarray, np.ndarray]:
