@@ -99,6 +99,7 @@ class AppearanceCandidate:
     """
 
     name: ClassVar[str] = "appearance"
+    of_network: ClassVar[bool] = False
     curve: ClassVar[ErrorCurve] = ErrorCurve(0.02, 0.15)
 
     def __init__(self, volume: Volume, window: Window, outline: InterpolationCandidate) -> None:

@@ -46,6 +46,7 @@ class AutoContext:
     """
 
     name: ClassVar[str] = "auto-context"
+    of_network: ClassVar[bool] = False
     curve: ClassVar[ErrorCurve] = ErrorCurve(0.04, 0.15)
 
     def __init__(

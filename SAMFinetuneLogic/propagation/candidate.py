@@ -32,6 +32,11 @@ class Candidate(Protocol):
         ...
 
     @property
+    def of_network(self) -> bool:
+        """Whether it asks the model."""
+        ...
+
+    @property
     def curve(self) -> ErrorCurve:
         """The error to expect before anything is known about this volume."""
         ...

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from SAMFinetuneLogic.metrics import tight_box
-from SAMFinetuneLogic.propagation.fusion import Opinion
+from SAMFinetuneLogic.propagation.fusion import Opinion, network_share
 from SAMFinetuneLogic.propagation.levels import Patch, patch_dice, union_bounds
 
 if TYPE_CHECKING:  # a result is read where no torch is wanted
     from SAMFinetuneLogic.propagation.reading import SliceReader
 
+MIN_SHARE = 0.1
+"""Where the model's part in the fusion is less, it is not asked again with moved prompts: its answer hardly counts."""
 JITTER = 0.06
 """The prompt is moved by this part of the structure's box."""
 _TURNS = ((1, 1), (-1, -1))
@@ -38,16 +40,18 @@ def doubt_of(opinions: Sequence[Opinion], fused: Patch, answers: Sequence[Patch]
     """The doubt about a slice.
 
     Args:
-        opinions: that went into ``fused``.
-        answers: to jittered prompts, see :func:`jittered`.
+        opinions: that went into ``fused``. Those that weigh more there tell more about its errors.
+        answers: to jittered prompts, see :func:`jittered`. They tell of the slice as far as the model has a say.
     """
     pairs = list(combinations([opinion.patch for opinion in opinions], 2))
     jitters = list(combinations(answers, 2))
-    wrong = _mean([_difference(opinion.patch, fused) for opinion in opinions])
+    differences = [_difference(opinion.patch, fused) for opinion in opinions]
+    wrong = float(np.average(differences, weights=[opinion.weight**0.5 for opinion in opinions])) if opinions else 0.0
+    share = network_share(opinions)
     return Doubt(
         1 - _mean([patch_dice(*pair) for pair in pairs], 1.0),
         1 - _mean([patch_dice(*pair) for pair in jitters], 1.0),
-        wrong + 0.5 * _mean([_difference(*pair) for pair in jitters]),
+        wrong + 0.5 * share * _mean([_difference(*pair) for pair in jitters]),
     )
 
 

@@ -86,6 +86,7 @@ class GrowthCandidate:
     """
 
     name: ClassVar[str] = "growth"
+    of_network: ClassVar[bool] = False
     curve: ClassVar[ErrorCurve] = ErrorCurve(0.04, 0.17)
 
     def __init__(self, volume: Volume, window: Window, extents: Mapping[int, Extent]) -> None:

@@ -30,6 +30,7 @@ class InterpolationCandidate:
     """
 
     name: ClassVar[str] = "interpolation"
+    of_network: ClassVar[bool] = False
     curve: ClassVar[ErrorCurve] = ErrorCurve(0.1, 0.6)
 
     def __init__(self, extents: Mapping[int, Extent] | None = None) -> None:

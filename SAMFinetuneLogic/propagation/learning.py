@@ -37,6 +37,7 @@ class FewShotCandidate:
     """
 
     name: ClassVar[str] = "fewshot"
+    of_network: ClassVar[bool] = True
     curve: ClassVar[ErrorCurve] = ErrorCurve(0.2, 0.15)
 
     def __init__(

@@ -29,7 +29,7 @@ class PropagationOptions:
         adapt: with "auto", train a small network on the annotated slices that corrects what the others say together.
             It takes two annotated slices and ``measure``, and up to half a minute a segment on a laptop's CPU.
         measure: leave annotated slices out, for weights and the estimate.
-        jitter: ask the network again with moved prompts, to see how sure it is.
+        jitter: ask the network again with moved prompts, to see how sure it is, where it has a say at all.
     """
 
     axis: str = "k"

@@ -25,6 +25,9 @@ class Judged(Protocol):
     def name(self) -> str: ...
 
     @property
+    def of_network(self) -> bool: ...
+
+    @property
     def curve(self) -> ErrorCurve: ...
 
 
@@ -86,13 +89,12 @@ class Panel:
             patch = fitted.predict(value, index)
             if patch is not None:
                 gaps = fitted.distance(value, index) / self._gaps[value]
-                heard.append(Opinion(candidate.name, patch, self._error(candidate, value, gaps, self.evidence)))
+                heard.append(self._opinion(candidate, value, patch, gaps, self.evidence))
         if self._context is not None and heard:
             corrected = self._context.correct(value, index, fuse(heard, self._annotations.shape))
             if corrected is not None:
                 gaps = self._annotations.distance(value, index) / self._gaps[value]
-                error = self._error(self._context, value, gaps, self.evidence)
-                heard.append(Opinion(self._context.name, corrected, error))
+                heard.append(self._opinion(self._context, value, corrected, gaps, self.evidence))
         return heard
 
     def gaps(self, value: int) -> float:
@@ -138,11 +140,12 @@ class Panel:
         """The fusion on a slice, with weights to which that slice has not contributed."""
         others = [each for each in evidence if each.index != heard.index]
         opinions = [
-            Opinion(candidate.name, patch, self._error(candidate, heard.value, gaps, others))
-            for candidate, patch, gaps in heard.opinions
+            self._opinion(candidate, heard.value, patch, gaps, others) for candidate, patch, gaps in heard.opinions
         ]
         return fuse(opinions, heard.truth.shape)
 
-    def _error(self, candidate: Judged, value: int, gaps: float, evidence: Sequence[Evidence]) -> float:
+    def _opinion(
+        self, candidate: Judged, value: int, patch: Patch, gaps: float, evidence: Sequence[Evidence]
+    ) -> Opinion:
         own = [each for each in evidence if each.candidate == candidate.name and each.value == value]
-        return expected_error(candidate.curve, own, gaps)
+        return Opinion(candidate.name, patch, expected_error(candidate.curve, own, gaps), candidate.of_network)

@@ -16,6 +16,7 @@ class RedrawCandidate:
     """
 
     name: ClassVar[str] = "redrawn"
+    of_network: ClassVar[bool] = True
     curve: ClassVar[ErrorCurve] = ErrorCurve(0.2, 0.4)
 
     def __init__(self, reader: SliceReader, shape: Candidate) -> None:

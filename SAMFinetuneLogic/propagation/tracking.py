@@ -62,6 +62,7 @@ class Tracks:
 class TrackCandidate:
     """Follows the structure from the nearest drawn slice on one side."""
 
+    of_network: ClassVar[bool] = True
     curve: ClassVar[ErrorCurve] = ErrorCurve(0.25, 0.5)
 
     def __init__(self, tracks: Tracks, direction: Direction) -> None:

@@ -16,10 +16,10 @@ from SAMFinetuneLogic.prompting.predictor import SlicePredictor
 from SAMFinetuneLogic.propagation.annotations import Annotations
 from SAMFinetuneLogic.propagation.auto_context import AutoContext
 from SAMFinetuneLogic.propagation.candidates import Source, make_candidates
-from SAMFinetuneLogic.propagation.doubt import doubt_of, jittered
+from SAMFinetuneLogic.propagation.doubt import MIN_SHARE, doubt_of, jittered
 from SAMFinetuneLogic.propagation.estimate import estimate
 from SAMFinetuneLogic.propagation.extent import Extent, empty_beyond, extent_of
-from SAMFinetuneLogic.propagation.fusion import Opinion, compose, fuse
+from SAMFinetuneLogic.propagation.fusion import Opinion, compose, fuse, network_share
 from SAMFinetuneLogic.propagation.interpolation import InterpolationCandidate
 from SAMFinetuneLogic.propagation.levels import Patch
 from SAMFinetuneLogic.propagation.options import METHODS, Method, PropagationOptions
@@ -110,7 +110,8 @@ def propagate_volume(
         fused = {value: fuse(opinions, annotations.shape) for value, opinions in heard.items()}
         _draw(by_slice[index], fused)
         for value, patch in fused.items():
-            answers = jittered(reader, index, patch) if reader is not None and options.jitter else []
+            asked = reader is not None and options.jitter and network_share(heard[value]) >= MIN_SHARE
+            answers = jittered(reader, index, patch) if reader is not None and asked else []
             pixels = int(np.count_nonzero(by_slice[index] == value))
             distance = fallback.distance(value, index)
             doubt = doubt_of(heard[value], patch, answers)

@@ -93,7 +93,7 @@ def test_a_stopped_run_is_taken_up_again(a_volume, a_model, drawn):
     given, cache = drawn(*SLICES), EmbeddingCache()
     asked = iter(range(10**6))
     with pytest.raises(Cancelled):
-        propagate_volume(a_volume, given, a_model, options(), cache=cache, cancelled=lambda: next(asked) > 60)
+        propagate_volume(a_volume, given, a_model, options(), cache=cache, cancelled=lambda: next(asked) > 30)
     kept = len(cache)
     steps = []
     resumed = propagate_volume(
