@@ -27,3 +27,14 @@ class OutputError(SAMFinetuneError):
 
 class Cancelled(SAMFinetuneError):
     """The user asked to stop. Nothing is lost; finished work is kept."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether want of memory raised an error of Python or PyTorch, whose CPU and MPS raise a plain RuntimeError.
+
+    By name and words: this is also asked where PyTorch is not imported, or could not be.
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, RuntimeError) and any(each in str(error) for each in words)

@@ -61,6 +61,12 @@ def _add_settings(group: Any) -> None:
     group.add_argument("--targets", choices=("mean", "slices", "components", "prototypes"), default=default.targets)
     group.add_argument("--dense", choices=("none", "prototypes", "classifier"), default=default.dense)
     group.add_argument("--background", choices=("softmax", "sigmoid"), default=default.background)
+    group.add_argument(
+        "--purpose",
+        choices=("other_images", "same_images"),
+        default="other_images",
+        help="whether other images are segmented, or more slices of the labelled ones (default: other_images)",
+    )
     group.add_argument("--steps", type=int, default=default.steps, metavar="N", help=f"(default: {default.steps})")
     group.add_argument("--augmentations", type=int, default=default.augmentations, metavar="N", help="of each slice")
     group.add_argument("--flips", action="store_true", help="also mirrored; not where left and right matter")
@@ -109,6 +115,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         targets=arguments.targets,
         dense=arguments.dense,
         background=arguments.background,
+        purpose=arguments.purpose,
         steps=arguments.steps,
         augmentations=arguments.augmentations,
         flips=arguments.flips,

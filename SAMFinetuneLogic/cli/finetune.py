@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     changes = {name: getattr(arguments, name) for name in names}
     settings = settings_for(arguments.preset, len(parts.train), arguments.mode, **changes)
     model = load_model(arguments.model, arguments.device)
-    for text in model.warnings:
+    for text in model.warnings if arguments.detach else ():  # else the job itself says so
         notice(f"Note: {text}", arguments)
     # A relative path would mean another file to a process that runs elsewhere.
     named = str(Path(arguments.model).expanduser().absolute()) if Path(arguments.model).is_file() else arguments.model

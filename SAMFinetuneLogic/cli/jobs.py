@@ -1,7 +1,7 @@
 """Background jobs: list them, follow one, stop it, or go on with it.
 
 list             all jobs of this machine whose folders are still there, with their scores
-watch FOLDER     live progress of one; leaving it does not stop the job
+watch FOLDER     live progress of one; leaving it does not stop the job. Exit code: 0 done, 2 failed, 130 cancelled
 cancel FOLDER    ask it to stop; its last checkpoint stays
 resume FOLDER    go on from the last checkpoint, to the same result as if it had never stopped
 """
@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json
-from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.cli.training_bar import TrainingBar
+from SAMFinetuneLogic.errors import Cancelled, InputError
 
 if TYPE_CHECKING:
     from SAMFinetuneLogic.jobs.folder import JobDescription, JobFolder, Status
+
+
+_WITHOUT_MESSAGE = {"prepared": "It has not been started yet: 'samfinetune jobs resume FOLDER' does so."}
+_EXIT_CODES = {"done": 0, "cancelled": 130}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,15 +49,25 @@ def run_here(folder: "JobFolder", arguments: argparse.Namespace) -> None:
     """Do a job in this process, with a progress bar. Ctrl-C leaves a job that can be resumed."""
     from SAMFinetuneLogic.jobs.working import run_job
 
-    with _Bar(arguments) as bar:
+    with TrainingBar(arguments) as bar:
+        last: dict[str, Any] = {}
 
         def show(event: dict[str, Any]) -> None:
-            if event["event"] == "step":
+            if event["event"] == "start":
+                bar.begin(event["step"], event["steps"])
+            elif event["event"] == "step":
+                last.update(event)
                 bar.show(event["step"], event["steps"], event.get("loss"), event.get("dice"))
+            elif event["event"] == "judging" and last:
+                bar.show(last["step"], last["steps"], last.get("loss"), last.get("dice"), "judging")
             elif event["event"] == "notice":
                 notice(f"Note: {event['text']}", arguments)
 
-        run_job(folder, show)
+        try:
+            run_job(folder, show)
+        except (Cancelled, KeyboardInterrupt):
+            notice(f"Go on from the last checkpoint with 'samfinetune jobs resume FOLDER': {folder.path}", arguments)
+            raise
 
 
 def show_result(folder: "JobFolder", arguments: argparse.Namespace) -> None:
@@ -61,11 +76,11 @@ def show_result(folder: "JobFolder", arguments: argparse.Namespace) -> None:
     verdict = next((event for event in reversed(list(folder.events())) if event.get("event") == "verdict"), None)
     files = [path for path in (folder.adapter, folder.model_file, folder.curves_file) if path.exists()]
     if arguments.json:
-        keys = ("verdict", "gain", "slices", "classes", "task")
+        keys = ("verdict", "gain", "box_change", "slices", "classes", "task")
         evidence = None if verdict is None else {key: verdict.get(key) for key in keys}
         print_json({**_facts(folder, status), "evidence": evidence, "files": [str(path) for path in files]})
         return
-    print(status.message or status.state)
+    print(status.message or _WITHOUT_MESSAGE.get(status.state, status.state))
     if status.state == "done":
         if verdict is not None:
             print(verdict["table"])
@@ -84,7 +99,7 @@ def _list(arguments: argparse.Namespace) -> int:
         print("There are no jobs.")
     for folder, status in jobs:
         print(f"{status.state:<9} {_progress(status):>9}  {folder.path}")
-        for text in (_origin(folder), status.message):
+        for text in (_origin(folder), status.message or _figures(status)):
             if text:
                 print(f"          {text}")
     return 0
@@ -94,15 +109,19 @@ def _watch(arguments: argparse.Namespace) -> int:
     from SAMFinetuneLogic.jobs.watching import follow
 
     folder = _opened(arguments)
-    with _Bar(arguments) as bar:
-        for status, events in follow(folder):
-            for event in events:
-                if event.get("event") == "notice":
-                    notice(f"Note: {event['text']}", arguments)
-            if status.steps:
-                bar.show(status.step, status.steps, status.loss, status.dice, status.state)
+    try:
+        with TrainingBar(arguments) as bar:
+            for status, events in follow(folder):
+                for event in events:
+                    if event.get("event") == "notice":
+                        notice(f"Note: {event['text']}", arguments)
+                if status.steps:
+                    bar.show(status.step, status.steps, status.loss, status.dice, status.state)
+    except KeyboardInterrupt:
+        notice("No longer watched; the job goes on.", arguments)
+        return _EXIT_CODES["cancelled"]
     show_result(folder, arguments)
-    return 0
+    return _EXIT_CODES.get(folder.read_status().state, 2)
 
 
 def _cancel(arguments: argparse.Namespace) -> int:
@@ -186,22 +205,10 @@ def _progress(status: "Status") -> str:
     return f"{status.step}/{status.steps}" if status.steps else ""
 
 
-class _Bar:
-    """A progress bar on stderr with loss and Dice; none with --quiet or without a terminal."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(desc="training", unit="step", disable=True if arguments.quiet else None, leave=False)
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.close()
-
-    def show(self, step: int, steps: int, loss: float | None, dice: float | None, state: str = "running") -> None:
-        self._bar.total = steps
-        self._bar.update(step - self._bar.n)
-        figures = [f"loss {loss:.3f}" if loss is not None else "", f"Dice {dice:.3f}" if dice is not None else ""]
-        self._bar.set_postfix_str(", ".join(filter(None, [*figures, "" if state == "running" else state])))
+def _figures(status: "Status") -> str:
+    """Of a training that runs."""
+    named = (("loss", status.loss), ("Dice", status.dice))
+    texts = [f"{name} {value:.3f}" for name, value in named if value is not None]
+    if status.seconds_left is not None:
+        texts.append(f"about {status.seconds_left:.0f} s left")
+    return ", ".join(texts)

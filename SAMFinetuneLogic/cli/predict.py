@@ -5,9 +5,11 @@ of images.
 """
 
 import argparse
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from SAMFinetuneLogic.cli.image_files import image_files
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json, progress_bar
 from SAMFinetuneLogic.cli.targets import add_overwrite_argument, check_label_map_target
 from SAMFinetuneLogic.errors import InputError, SAMFinetuneError
@@ -15,22 +17,6 @@ from SAMFinetuneLogic.files import full_suffix
 
 if TYPE_CHECKING:
     from SAMFinetuneLogic.fewshot.results import VolumeResult
-
-_IMAGES = (
-    ".nii",
-    ".nii.gz",
-    ".nrrd",
-    ".nhdr",
-    ".mha",
-    ".mhd",
-    ".gipl",
-    ".gipl.gz",
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".tif",
-    ".tiff",
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,12 +83,16 @@ def _plan(image: Path, out: Path) -> list[tuple[Path, Path]]:
     """(image, result) for each image."""
     if not image.is_dir():
         return [(image, out)]
-    files = sorted(path for path in image.iterdir() if full_suffix(path).lower() in _IMAGES)
+    files = image_files(image)
     if not files:  # a DICOM series
         return [(image, out)]
     if out.exists() and not out.is_dir():
         raise InputError(f"{image} is a folder of images, so that {out} must be a folder, too.")
-    return [(path, out / f"{path.name[: -len(full_suffix(path))]}.nii.gz") for path in files]
+    plan = [(path, out / f"{path.name[: -len(full_suffix(path))]}.nii.gz") for path in files]
+    for (first, result), (second, other) in itertools.combinations(plan, 2):
+        if result == other:
+            raise InputError(f"{first.name} and {second.name} would give the same {result.name}: rename one of them.")
+    return plan
 
 
 def _counts(found: "VolumeResult") -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 from SAMFinetuneLogic.cli.arguments import positive
+from SAMFinetuneLogic.cli.image_files import image_files
 from SAMFinetuneLogic.cli.jobs import run_here, show_result
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json
 
@@ -15,7 +16,7 @@ from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, prin
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID
 
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="NIfTI, NRRD, MHA, PNG, ..., or DICOM")
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="files, or folders with files or DICOM")
     parser.add_argument("--job", type=Path, required=True, metavar="FOLDER", help="where all of it goes; a new folder")
     parser.add_argument("--axis", default="k", help="of the slices: i, j, k, axial, coronal or sagittal (default: k)")
     parser.add_argument("--window", default="auto", metavar="NAME|LEVEL/WIDTH", help="intensity window (default: auto)")
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     from SAMFinetuneLogic.models.loading import load_model
 
     parts = []
-    for path in arguments.images:
+    for path in [file for given in arguments.images for file in _files(given)]:
         volume = read_image(path)
         axis = resolve_axis(arguments.axis, volume.ijk_to_ras)
         parts.append(unlabelled_slices(volume, choose_window(volume, arguments.window), axis))
@@ -72,3 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     run_here(folder, arguments)
     show_result(folder, arguments)
     return 0
+
+
+def _files(given: Path) -> list[Path]:
+    """The files of a folder; a folder of DICOM is an image by itself."""
+    return (image_files(given) if given.is_dir() else []) or [given]

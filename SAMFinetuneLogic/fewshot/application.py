@@ -7,7 +7,7 @@ import numpy as np
 
 from SAMFinetuneLogic.fewshot.fitted import SlicePrediction
 from SAMFinetuneLogic.fewshot.planes import Plane
-from SAMFinetuneLogic.fewshot.results import FewShotResult, SliceConfidence
+from SAMFinetuneLogic.fewshot.results import SliceConfidence, VolumeResult
 from SAMFinetuneLogic.imaging.axes import array_axis, resolve_axis
 from SAMFinetuneLogic.imaging.labels import LabelMap, Segment
 from SAMFinetuneLogic.imaging.volume import Volume
@@ -83,7 +83,7 @@ def apply_to_volume(
     cache: EmbeddingCache | None = None,
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck | None = None,
-) -> FewShotResult:
+) -> VolumeResult:
     """Segment each slice on its own.
 
     Args:
@@ -110,16 +110,7 @@ def apply_to_volume(
         raise_if_cancelled(cancelled)
         prediction = predict_slice(taught, predictor, plane, index)
         by_slice[index] = prediction.labels
-        found += [
-            SliceConfidence(
-                value,
-                index,
-                int((by_slice[index] == value).sum()),
-                prediction.confidence(value),
-                prediction.doubtful_pixels(value),
-            )
-            for value in prediction.values
-        ]
+        found += prediction.on_slice(index)
         progress(done + 1, len(wanted))
     labels = LabelMap(voxels, volume.ijk_to_ras, taught.classes, name=volume.name)
-    return FewShotResult(labels, plane.axis, plane.window, tuple(found))
+    return VolumeResult(labels, plane.axis, plane.window, tuple(found))

@@ -91,6 +91,17 @@ def fit_estimator(
     return DenseEstimator(fit_linear(_similarities(rows, groups, centre), targets), groups, centre)
 
 
+def mean_of(first: DenseEstimator, second: DenseEstimator) -> DenseEstimator:
+    """The estimator whose logits are the mean of two classifiers' on the same embeddings, before they are limited."""
+    parts = [estimator.classifier for estimator in (first, second)]
+    weights = [part.weight / part.scale for part in parts]
+    biases = [part.bias - weight @ part.mean for part, weight in zip(parts, weights, strict=True)]
+    zeros = torch.zeros_like(parts[0].mean)
+    return DenseEstimator(
+        LinearClassifier((weights[0] + weights[1]) / 2, (biases[0] + biases[1]) / 2, zeros, torch.ones_like(zeros))
+    )
+
+
 def fit_linear(features: torch.Tensor, targets: torch.Tensor) -> LinearClassifier:
     """Logistic regression by L-BFGS from zero: deterministic.
 

@@ -6,14 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from SAMFinetuneLogic.fewshot.dense import DenseEstimator, fit_estimator
+from SAMFinetuneLogic.fewshot.guesses import cross_fitted_guesses
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.fewshot.targets import TargetEmbeddings, pool_targets
 from SAMFinetuneLogic.fewshot.views import SliceViews, View
-
-_FOLDS = 5
-_VIEWS_PER_ESTIMATOR = 3
-"""The plain view and two copies of a slice: more change an estimator little and cost time."""
 
 _DRAWS = 5
 
@@ -47,7 +43,7 @@ class EpisodeSource:
     def __init__(self, slices: Sequence[SliceViews], settings: FitSettings, device: torch.device) -> None:
         self._slices, self._settings, self._device = slices, settings, device
         self._rng = np.random.default_rng([settings.seed, 1])
-        self._guesses = _cross_fitted_guesses(slices, settings, device)
+        self._guesses = cross_fitted_guesses(slices, settings, device)
 
     def draw(self) -> Episode:
         """The next episode: a random support set of random size, and views of other slices as queries."""
@@ -98,30 +94,3 @@ def targets_of(views: Sequence[View], settings: FitSettings, device: torch.devic
         settings.prototypes,
     )
     return TargetEmbeddings(pooled.vectors.to(device), pooled.kinds.to(device))
-
-
-def estimator_of(slices: Sequence[SliceViews], settings: FitSettings, device: torch.device) -> DenseEstimator | None:
-    """The estimator of first guesses, learned from slices; None where the settings ask for none."""
-    if settings.dense == "none":
-        return None
-    views = [view for entry in slices for view in entry[:_VIEWS_PER_ESTIMATOR]]
-    features = [view.embedding.to(device, torch.float32) for view in views]
-    fractions = [view.grids.coarse.to(device) for view in views]
-    return fit_estimator(settings.dense, features, fractions, settings.prototypes)
-
-
-def _cross_fitted_guesses(
-    slices: Sequence[SliceViews], settings: FitSettings, device: torch.device
-) -> list[list[torch.Tensor]] | None:
-    """For each view of each slice the guess (n, h, w) of an estimator fitted without the slice."""
-    if settings.dense == "none":
-        return None
-    folds = [list(range(n, len(slices), _FOLDS)) for n in range(min(_FOLDS, len(slices)))]
-    guesses: list[list[torch.Tensor]] = [[] for _ in slices]
-    for fold in folds:
-        others = [entry for n, entry in enumerate(slices) if n not in fold] or list(slices)
-        estimator = estimator_of(others, settings, device)
-        assert estimator is not None
-        for n in fold:
-            guesses[n] = [estimator.logits(view.embedding.to(device)).cpu() for view in slices[n]]
-    return guesses

@@ -11,6 +11,7 @@ from SAMFinetuneLogic.fewshot.decoder import FewShotDecoder
 from SAMFinetuneLogic.fewshot.dense import DenseEstimator
 from SAMFinetuneLogic.fewshot.fit_record import FitRecord
 from SAMFinetuneLogic.fewshot.objective import class_probabilities
+from SAMFinetuneLogic.fewshot.results import SliceConfidence
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.fewshot.targets import TargetEmbeddings
 from SAMFinetuneLogic.imaging.labels import Segment
@@ -54,6 +55,16 @@ class SlicePrediction:
         """How many pixels of one class are wrong, by expectation, if the probabilities are right."""
         probability = self.probability(value).astype(np.float64)
         return float(np.abs(probability - (self.labels == value)).sum())
+
+    def on_slice(self, index: int) -> list[SliceConfidence]:
+        """How sure the answer is of each class; ``index`` says of which slice."""
+        labels = self.labels
+        return [
+            SliceConfidence(
+                value, index, int((labels == value).sum()), self.confidence(value), self.doubtful_pixels(value)
+            )
+            for value in self.values
+        ]
 
 
 @dataclass(frozen=True, eq=False)

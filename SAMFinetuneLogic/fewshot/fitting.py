@@ -10,9 +10,10 @@ import torch
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.fewshot.collection import SupportCollection, SupportModel, check_model
 from SAMFinetuneLogic.fewshot.decoder import FewShotDecoder
-from SAMFinetuneLogic.fewshot.episodes import EpisodeSource, estimator_of, targets_of
+from SAMFinetuneLogic.fewshot.episodes import EpisodeSource, targets_of
 from SAMFinetuneLogic.fewshot.fit_record import FitRecord
 from SAMFinetuneLogic.fewshot.fitted import FewShotModel, answer, new_decoder
+from SAMFinetuneLogic.fewshot.guesses import estimator_of
 from SAMFinetuneLogic.fewshot.objective import fewshot_loss, grid_dice
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.fewshot.views import SliceViews, encode_views
@@ -68,9 +69,7 @@ def fit(
     views = encode_views(
         collection,
         model,
-        settings.augmentations,
-        settings.flips,
-        settings.seed,
+        settings,
         cache,
         progress=lambda done, _: progress(done, encodes + planned),
         cancelled=cancelled,

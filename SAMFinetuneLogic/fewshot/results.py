@@ -7,20 +7,6 @@ from SAMFinetuneLogic.imaging.labels import LabelMap
 from SAMFinetuneLogic.imaging.windows import Window
 
 
-@dataclass(frozen=True, eq=False)
-class VolumeResult:
-    """Structures in a volume.
-
-    Attributes:
-        labels: on the image's grid.
-        axis, window: how its slices were shown.
-    """
-
-    labels: LabelMap
-    axis: Axis
-    window: Window
-
-
 @dataclass(frozen=True)
 class SliceConfidence:
     """One class on one slice.
@@ -41,11 +27,16 @@ class SliceConfidence:
 
 
 @dataclass(frozen=True, eq=False)
-class FewShotResult(VolumeResult):
-    """What :func:`SAMFinetuneLogic.fewshot.application.apply_to_volume` found.
+class VolumeResult:
+    """Structures in a volume.
 
     Attributes:
+        labels: on the image's grid.
+        axis, window: how its slices were shown.
         slices: one entry for each class on each slice, by slice.
     """
 
+    labels: LabelMap
+    axis: Axis
+    window: Window
     slices: tuple[SliceConfidence, ...]

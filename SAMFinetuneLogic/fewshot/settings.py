@@ -8,6 +8,7 @@ from SAMFinetuneLogic.errors import InputError
 TargetPooling = Literal["mean", "slices", "components", "prototypes"]
 DenseInput = Literal["none", "prototypes", "classifier"]
 Background = Literal["softmax", "sigmoid"]
+Purpose = Literal["same_images", "other_images"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class FitSettings:
         anchored: the guess's logits are added to the answer, so that the decoder learns to correct the guess.
         blind: share of the queries that are not shown their first guess in training, so that the decoder does not
             lean on it alone. If above 0, an answer is the mean of the logits with and without the guess.
+        purpose: where the slices to segment come from. "same_images": from those of the labelled slices, as when a
+            volume is filled in; copies vary little, and the classifier is learned from slices and copies at once.
+            "other_images": from other patients and scanners; half of the copies vary more, in size, proportions,
+            place, contrast and shading, and the classifier is the mean of one learned from the slices as they are,
+            which knows usual places and sizes, and one learned from the copies, which does not rely on them.
         augmentations: transformed copies of each labelled slice whose embeddings are cached beside the plain one.
         flips: mirror half of these. Off where left and right matter.
         steps: of the optimiser in a fresh fit; a warm start takes ``warm_steps``.
@@ -48,6 +54,7 @@ class FitSettings:
     dense: DenseInput = "classifier"
     anchored: bool = True
     blind: float = 0.0
+    purpose: Purpose = "same_images"
     augmentations: int = 8
     flips: bool = False
     steps: int = 120

@@ -9,6 +9,7 @@ import torch
 from SAMFinetuneLogic.fewshot.augmentation import LabelledPixels, augment
 from SAMFinetuneLogic.fewshot.collection import SupportCollection, SupportSlice
 from SAMFinetuneLogic.fewshot.grids import LabelGrids, label_grids
+from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.imaging.windows import Window
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 from SAMFinetuneLogic.models.preprocessing import SliceTransform
@@ -47,34 +48,39 @@ def plain_view(entry: SupportSlice, values: tuple[int, ...], model: LoadedModel)
 def encode_views(
     collection: SupportCollection,
     model: LoadedModel,
-    augmentations: int,
-    flips: bool = False,
-    seed: int = 0,
+    settings: FitSettings,
     cache: EmbeddingCache | None = None,
     progress: ProgressCallback = no_progress,
     cancelled: CancelCheck | None = None,
 ) -> tuple[SliceViews, ...]:
     """The views of each slice, in the collection's order.
 
-    A slice's augmented copies depend on the slice and on ``seed`` alone: with a cache, a fit after one more slice
-    encodes only the copies of that slice.
+    A slice's augmented copies depend on the slice and on the settings alone: with a cache, a fit after one more
+    slice encodes only the copies of that slice.
+
+    Args:
+        settings: number and kind of the copies, and the seed.
 
     Raises:
         Cancelled: ``cancelled`` said so.
     """
     values = tuple(segment.value for segment in collection.classes)
     predictor = SlicePredictor(model, cache)
-    total, result = len(collection.slices) * (1 + augmentations), []
+    count = 1 + settings.augmentations
+    total, result = len(collection.slices) * count, []
     for number, entry in enumerate(collection.slices):
         views = [plain_view(entry, values, model)]
-        rng = np.random.default_rng([seed, *_numbers_of(entry)])
-        for n in range(augmentations):
+        rng = np.random.default_rng([settings.seed, *_numbers_of(entry)])
+        source = LabelledPixels(entry.pixels, entry.labels)
+        for n in range(settings.augmentations):
             raise_if_cancelled(cancelled)
-            copy = augment(LabelledPixels(entry.pixels, entry.labels), entry.spacing, rng, flips)
+            # Two and two, so that every other copy, too, is of both kinds.
+            kind = settings.purpose if n // 2 % 2 == 0 else "same_images"
+            copy = augment(source, entry.spacing, rng, settings.flips, kind)
             embedded = predictor.embed(SliceImage(copy.pixels, entry.spacing, entry.slice, _BYTES))
             grids = label_grids(copy.labels, values, embedded.transform, model.embedding_shape[1:])
             views.append(View(embedded.embedding[0].cpu(), grids))
-            progress(number * (1 + augmentations) + n + 2, total)
+            progress(number * count + n + 2, total)
         result.append(tuple(views))
     return tuple(result)
 

@@ -1,27 +1,26 @@
 """Using an adapter: as a model for prompts, or on its own where it was trained for that."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.fewshot.fitted import SlicePrediction
 from SAMFinetuneLogic.fewshot.planes import Plane
-from SAMFinetuneLogic.fewshot.results import VolumeResult
+from SAMFinetuneLogic.fewshot.results import SliceConfidence, VolumeResult
 from SAMFinetuneLogic.finetuning.adapt import Adapted
 from SAMFinetuneLogic.finetuning.adapter_files import AdapterInfo, load_adapter, read_adapter
-from SAMFinetuneLogic.finetuning.scoring import predicted_labels
+from SAMFinetuneLogic.finetuning.scoring import predicted
 from SAMFinetuneLogic.imaging.axes import array_axis, resolve_axis
 from SAMFinetuneLogic.imaging.labels import LabelMap, Segment
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.imaging.windows import Window, choose_window
-from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID
+from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID, load_catalogue
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 from SAMFinetuneLogic.models.loading import load_model
 from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback, no_progress, raise_if_cancelled
-from SAMFinetuneLogic.prompting.slice_image import SliceImage
 
 ADAPTER_OF_JOB = "adapter"
 
@@ -51,7 +50,7 @@ def load_adapted_model(path: Path, model: str = DEFAULT_MODEL_ID, device: str = 
         The model; its ``warnings`` say if the gate did not accept the adapter.
 
     Raises:
-        InputError: no adapter, or one without prompts.
+        InputError: no adapter, one without prompts, or one whose base is a file that ``model`` has to name.
         ModelError: the base is not on this machine, or is not the one that the adapter was made on.
     """
     adapted, info, base = open_adapter(path, model, device)
@@ -64,10 +63,16 @@ def load_adapted_model(path: Path, model: str = DEFAULT_MODEL_ID, device: str = 
 
 
 def open_adapter(path: Path, model: str, device: str) -> tuple[Adapted, AdapterInfo, LoadedModel]:
-    """An adapter on its base."""
+    """An adapter on its base; arguments and errors are those of :func:`load_adapted_model`."""
     folder = adapter_folder(path)
     info = read_adapter(folder)
-    named = info.base_id if str(model) == DEFAULT_MODEL_ID and info.base_id else model
+    named = str(model)
+    if named == DEFAULT_MODEL_ID and info.base_id:
+        named = info.base_id
+        if named not in load_catalogue():
+            raise InputError(
+                f"The adapter in {folder} was trained on {info.base_title}, a file of your own: name it with --model."
+            )
     base = load_model(named, device)
     return load_adapter(base, folder), info, base
 
@@ -90,9 +95,9 @@ def notices(info: AdapterInfo) -> list[str]:
     scores = info.record.get("scores") or {}
     verdict = scores.get("verdict")
     if verdict == "refused":
-        return [
-            f"The gate refused this adapter ({scores['gain']:+.3f} Dice on held-out slices): it is used at your wish."
-        ]
+        boxes = f", {scores['box_change']:+.3f} with boxes" if scores.get("box_change") is not None else ""
+        figures = f"{scores['gain']:+.3f} Dice on held-out slices{boxes}"
+        return [f"The gate refused this adapter ({figures}): it is used at your wish."]
     if verdict == "not enough evidence":
         return ["There was not enough evidence to judge this adapter: check what it gives."]
     return []
@@ -133,18 +138,17 @@ def predict_volume(
     plane = Plane.of(volume, chosen_axis, chosen_window)
     voxels = np.zeros(volume.shape, dtype=np.uint16 if max(values) > 255 else np.uint8)
     by_slice = np.moveaxis(voxels, array_axis(chosen_axis), 0)
+    found: list[SliceConfidence] = []
     adapted.eval_mode()
     for index in range(volume.slice_count(chosen_axis)):
         raise_if_cancelled(cancelled)
-        found = predicted_labels(adapted, model, _Shown(plane.image(index)), values)
-        by_slice[index] = plane.restore(found)
+        shown = predicted(adapted, model, plane.image(index), values)
+        prediction = SlicePrediction(plane.restore(shown.probabilities), values)
+        by_slice[index] = prediction.labels
+        found += prediction.on_slice(index)
         progress(index + 1, volume.slice_count(chosen_axis))
-    return VolumeResult(LabelMap(voxels, volume.ijk_to_ras, segments, name=volume.name), chosen_axis, chosen_window)
-
-
-@dataclass(frozen=True, eq=False)
-class _Shown:
-    image: SliceImage
+    labels = LabelMap(voxels, volume.ijk_to_ras, segments, name=volume.name)
+    return VolumeResult(labels, chosen_axis, chosen_window, tuple(found))
 
 
 def _common(axes: Sequence[str]) -> str:

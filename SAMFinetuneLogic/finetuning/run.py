@@ -14,7 +14,7 @@ from SAMFinetuneLogic.finetuning.gate import Evidence, judge
 from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet
 from SAMFinetuneLogic.finetuning.loop import Listener, TrainingRecord, ignore, train
 from SAMFinetuneLogic.finetuning.schedule import LoopSettings
-from SAMFinetuneLogic.finetuning.scoring import automatic_scores, click_scores, predicted_labels
+from SAMFinetuneLogic.finetuning.scoring import automatic_scores, click_and_box_scores, predicted_labels
 from SAMFinetuneLogic.finetuning.splitting import Split
 from SAMFinetuneLogic.finetuning.strategy import Mode, Strategy
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
@@ -54,8 +54,8 @@ def finetune(
 ) -> FinetuneResult:
     """Adapt a model, judge it on the gate's slices, and store the adapter whatever the verdict.
 
-    What it has to beat is the base with one click on each structure; in automatic mode, what the base finds from the
-    same training slices without any training.
+    What it has to beat is the base with one click on each structure, without losing where the structure is boxed; in
+    automatic mode, what the base finds from the same training slices without any training.
 
     Args:
         model: the base, which stays untouched.
@@ -73,14 +73,15 @@ def finetune(
     training = train(adapted, model, data, split, settings, checkpoints, listener, cancelled)
     listener({"event": "judging", "slices": len(gate.slices)})
     if mode == "prompts":
-        before = click_scores(model, gate, cancelled=cancelled)
-        after = click_scores(adapted.merged(), gate, cancelled=cancelled)
+        before, boxed_before = click_and_box_scores(model, gate, cancelled=cancelled)
+        after, boxed_after = click_and_box_scores(adapted.merged(), gate, cancelled=cancelled)
+        evidence = judge(before, after, data.segments, PROMPT_TASK, (boxed_before, boxed_after))
     else:
         base = training_free_base(model, data.subset(split.train), cancelled)
         before, after = automatic_scores(
             (base, lambda entry: predicted_labels(adapted, model, entry, data.values)), gate, cancelled
         )
-    evidence = judge(before, after, data.segments, PROMPT_TASK if mode == "prompts" else AUTOMATIC_TASK)
+        evidence = judge(before, after, data.segments, AUTOMATIC_TASK)
     record = make_record(data, split, settings, training, evidence)
     if adapter_folder is not None:
         save_adapter(adapted, adapter_folder, record)

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from SAMFinetuneLogic.errors import InputError, ModelError
+from SAMFinetuneLogic.errors import InputError, ModelError, is_out_of_memory
 from SAMFinetuneLogic.finetuning.augmenting import Augmentation
 from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet, LabelledSlice
 from SAMFinetuneLogic.finetuning.loop import Listener, TrainingRecord, ignore
@@ -31,7 +31,7 @@ from SAMFinetuneLogic.finetuning.views import ViewMaker
 from SAMFinetuneLogic.imaging.axes import Axis, SliceIndex
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.imaging.windows import Window
-from SAMFinetuneLogic.models.device import is_out_of_memory, release_cached
+from SAMFinetuneLogic.models.device import release_cached
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 from SAMFinetuneLogic.progress import CancelCheck, raise_if_cancelled
 from SAMFinetuneLogic.prompting.slice_image import SliceImage

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from SAMFinetuneLogic.errors import ModelError
+from SAMFinetuneLogic.errors import ModelError, is_out_of_memory
 from SAMFinetuneLogic.finetuning.adapt import Adapted
 from SAMFinetuneLogic.finetuning.batches import Batch
 from SAMFinetuneLogic.finetuning.checkpointing import checkpointed
@@ -15,7 +15,7 @@ from SAMFinetuneLogic.finetuning.losses import automatic_loss, overlaps, prompt_
 from SAMFinetuneLogic.finetuning.memory import smaller_parts
 from SAMFinetuneLogic.finetuning.prefix_cache import PrefixCache
 from SAMFinetuneLogic.finetuning.schedule import LoopSettings
-from SAMFinetuneLogic.models.device import DTYPES, choose_precision, is_out_of_memory, release_cached
+from SAMFinetuneLogic.models.device import DTYPES, choose_precision, release_cached
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 
 _CLIP = 1.0

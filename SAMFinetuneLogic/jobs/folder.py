@@ -18,7 +18,7 @@ The folder contains image slices: treat it as you treat the images.
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +30,8 @@ State = Literal["prepared", "queued", "running", "judging", "done", "cancelled",
 LIVE: tuple[State, ...] = ("queued", "running", "judging")
 FINETUNE, PRETRAIN = "finetune", "pretrain"
 CHECKPOINT = "checkpoint.pt"
+STOPPED = "Stopped on request; resume it to go on from the last checkpoint."
+KILLED = "The process ended without a word; resume it to go on from the last checkpoint."
 VERSION = 1
 
 
@@ -65,7 +67,8 @@ class Status:
     """Where a job stands; ``status.json``.
 
     Attributes:
-        state: of the job. "killed" is not written but concluded: it says it runs, and no process does.
+        state: of the job. "killed" is not written but concluded: it says it runs, and no process does; so is
+            "cancelled" where the process was ended at once.
         pid: of the process that wrote it.
         heartbeat: time of writing, seconds since 1970.
         step, steps: done and to do.
@@ -131,7 +134,7 @@ class JobFolder:
         """Whether a new job can be made here.
 
         Raises:
-            OutputError: the folder holds a job already, or is something else.
+            OutputError: the folder holds a job already, or something else: names like ``log.txt`` are easily taken.
         """
         if self.exists:
             raise OutputError(
@@ -140,6 +143,10 @@ class JobFolder:
             )
         if self.path.exists() and not self.path.is_dir():
             raise OutputError(f"{self.path} is a file: choose a folder for the job.")
+        if self.path.exists():
+            ours = (self.data.name, self._lock.name)  # left behind where making a job was interrupted
+            if any(entry.name not in ours and not entry.name.startswith(".") for entry in self.path.iterdir()):
+                raise OutputError(f"{self.path} holds other files: choose a new folder for the job.")
 
     def write_description(self, description: JobDescription) -> None:
         """Write ``job.json``, the last file of a new job: without it there is no job."""
@@ -166,22 +173,29 @@ class JobFolder:
         write_json(self._status, asdict(status))
 
     def read_status(self) -> Status:
-        """The job's state, with "killed" for a job that says it runs while no process does.
+        """The job's state, with "killed" or "cancelled" for a job that says it runs while no process does.
 
         A status that is missing or damaged says nothing about the job itself: it can be resumed.
         """
+        status = self._stored_status()
+        if status.state not in LIVE or self.is_alive:
+            return status
+        status = self._stored_status()  # the process may have ended well between the two looks
+        if status.state not in LIVE:
+            return status
+        asked = self.is_cancelled
+        state: State = "cancelled" if asked else "killed"
+        return replace(status, state=state, message=STOPPED if asked else KILLED, seconds_left=None)
+
+    def _stored_status(self) -> Status:
         try:
             content = json.loads(self._status.read_text(encoding="utf-8"))
             known = {field.name for field in fields(Status)}
-            status = Status(**{name: value for name, value in content.items() if name in known})
+            return Status(**{name: value for name, value in content.items() if name in known})
         except FileNotFoundError:
             return Status("queued" if self.is_alive else "prepared")
         except (OSError, ValueError, TypeError, AttributeError):
-            status = Status("running", message="The status file is damaged.")
-        if status.state in LIVE and not self.is_alive:
-            text = "The process ended without a word; resume it to go on from the last checkpoint."
-            return Status(**{**asdict(status), "state": "killed", "message": text, "seconds_left": None})
-        return status
+            return Status("running", message="The status file is damaged.")
 
     def ask_to_cancel(self) -> None:
         """Raises OutputError where the folder cannot be written."""

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -44,8 +43,9 @@ class Reporter:
         self._thread.join()
 
     def state(self, state: State, message: str = "") -> None:
-        """Change the state."""
-        self._change(state=state, message=message)
+        """Change the state. Where training does not go on, no time is left of it."""
+        left = self.status.seconds_left if state == "running" else None
+        self._change(state=state, message=message, seconds_left=left)
         self.event({"event": "state", "state": state, "message": message})
         self._write()
 
@@ -64,8 +64,6 @@ class Reporter:
             self._write()
         elif kind == "verdict":
             self._change(verdict=event["verdict"], message=event["text"])
-        elif kind == "notice":
-            print(event["text"], file=sys.stderr)
         line = json.dumps({"time": round(time.time(), 3), **event}, ensure_ascii=False) + "\n"
         with suppress(OSError), self.folder.events_file.open("a", encoding="utf-8") as stream:
             stream.write(line)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from SAMFinetuneLogic.errors import Cancelled, InputError, ModelError, SAMFinetuneError
-from SAMFinetuneLogic.jobs.folder import CHECKPOINT, FINETUNE, PRETRAIN, JobDescription, JobFolder
+from SAMFinetuneLogic.jobs.folder import CHECKPOINT, FINETUNE, PRETRAIN, STOPPED, JobDescription, JobFolder
 from SAMFinetuneLogic.jobs.locks import FileLock
 from SAMFinetuneLogic.jobs.registry import device_lock_path, remember
 from SAMFinetuneLogic.jobs.reporting import Reporter
@@ -61,11 +61,11 @@ def _guarded(
         return folder.is_cancelled or (cancelled is not None and cancelled())
 
     try:
-        reporter.state("queued", "Waiting for another job to end.")
+        reporter.state("queued", "Starting.")
         message = _work(folder, description, reporter, hear, stop)
         reporter.state("done", message)
     except (Cancelled, KeyboardInterrupt):
-        reporter.state("cancelled", "Stopped on request; resume it to go on from the last checkpoint.")
+        reporter.state("cancelled", STOPPED)
         raise
     except SAMFinetuneError as error:
         reporter.state("failed", str(error))
@@ -85,6 +85,8 @@ def _work(folder: JobFolder, description: JobDescription, reporter: Reporter, he
 
     device = choose_device(description.device)
     with FileLock(device_lock_path(str(device))) as turn:
+        if not turn.acquire():
+            reporter.state("queued", "Waiting for another job to end.")
         while not turn.acquire():
             raise_if_cancelled(stop)
             time.sleep(_POLL_SECONDS)
@@ -152,7 +154,10 @@ def _pretrain(
     network, record = pretrain(model, data, settings, folder.path, hear, stop)
     save_base(network, model, description.model, folder.model_file, {"pretraining": record.to_dict()})
     first, last = record.history[0]["loss"], record.history[-1]["loss"]
-    message = f"The error on hidden patches fell from {first:.3f} to {last:.3f}; the new base is {folder.model_file}."
+    message = (
+        f"The error on hidden patches {'fell' if last < first else 'went'} from {first:.3f} to {last:.3f}; the new "
+        f"base is {folder.model_file}."
+    )
     save_curves(folder.curves_file, record.history, f"Error on hidden patches: {first:.3f} to {last:.3f}")
     return message
 

@@ -116,14 +116,6 @@ def _linux_cpu_flags() -> set[str]:
     return set()
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether it was want of memory that raised this error: the CPU's allocator and MPS raise a plain RuntimeError."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    text = str(error)
-    return any(words in text for words in ("out of memory", "can't allocate memory", "not enough memory"))
-
-
 def release_cached(device: torch.device) -> None:
     """Give back what PyTorch holds without using it. Call it where the failed pass's tensors are free."""
     if device.type == "cuda":

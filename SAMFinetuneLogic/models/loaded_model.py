@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from SAMFinetuneLogic.errors import ModelError
+from SAMFinetuneLogic.errors import ModelError, is_out_of_memory
 from SAMFinetuneLogic.models.catalogue import ModelEntry
 from SAMFinetuneLogic.models.device import (
     DTYPES,
@@ -18,7 +18,6 @@ from SAMFinetuneLogic.models.device import (
     choose_precision,
     describe_device,
     gains_from_half_on_cpu,
-    is_out_of_memory,
     release_cached,
 )
 from SAMFinetuneLogic.models.preprocessing import Preprocessing

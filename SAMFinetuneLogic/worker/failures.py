@@ -4,7 +4,7 @@ import traceback
 from dataclasses import dataclass
 
 from SAMFinetuneLogic import errors
-from SAMFinetuneLogic.errors import ModelError, SAMFinetuneError
+from SAMFinetuneLogic.errors import ModelError, SAMFinetuneError, is_out_of_memory
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Failure:
         details = "".join(traceback.format_exception(error))
         if isinstance(error, SAMFinetuneError):
             return cls(type(error).__name__, str(error), details)
-        if _out_of_memory(error):
+        if is_out_of_memory(error):
             text = (
                 "There is not enough memory for this: close other programs, or choose a smaller model or the CPU, "
                 "and try again."
@@ -47,12 +47,6 @@ class Failure:
         error: Exception = kind(self.text)
         error.add_note(self.details)
         return error
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    text = str(error)
-    allocator = "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and allocator)
 
 
 def _first_line(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from SAMFinetuneLogic.fewshot.fitted import FewShotModel
 from SAMFinetuneLogic.fewshot.fitting import fit
 from SAMFinetuneLogic.fewshot.labelling import label_slices, reencode
 from SAMFinetuneLogic.fewshot.planes import Plane
-from SAMFinetuneLogic.fewshot.results import FewShotResult
+from SAMFinetuneLogic.fewshot.results import VolumeResult
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.imaging.windows import choose_window
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
@@ -101,7 +101,7 @@ def fit_collection(
 
 def apply_collection(
     request: Apply, model: LoadedModel, cache: EmbeddingCache, progress: ProgressCallback, cancelled: CancelCheck | None
-) -> FewShotResult:
+) -> VolumeResult:
     """Segment a volume with a collection's decoder.
 
     Raises:

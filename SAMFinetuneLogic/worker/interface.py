@@ -155,7 +155,7 @@ class InferenceClient(Submission):
         on_done: OnDone | None = None,
         on_failure: OnFailure | None = None,
     ) -> Task:
-        """Segment a volume with a collection's decoder; the answer is a ``FewShotResult``."""
+        """Segment a volume with a collection's decoder; the answer is a ``VolumeResult``."""
         chosen = None if indices is None else tuple(indices)
         return self._submit(Apply(Path(path), volume, axis, window, chosen), on_done, on_failure, on_progress)
 

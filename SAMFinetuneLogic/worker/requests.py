@@ -135,7 +135,7 @@ class Fit:
 
 @dataclass(frozen=True, eq=False)
 class Apply:
-    """Segment a volume with a collection's decoder; the answer is a ``FewShotResult``."""
+    """Segment a volume with a collection's decoder; the answer is a ``VolumeResult``."""
 
     path: Path
     volume: Volume

@@ -116,8 +116,10 @@ def _decoder(
     collection: "SupportCollection", predictor: "SlicePredictor", cancelled: CancelCheck | None
 ) -> "SliceAnswer":
     from SAMFinetuneLogic.fewshot.fitting import fit
+    from SAMFinetuneLogic.fewshot.settings import FitSettings
 
-    return fit(collection, predictor.model, cache=predictor.cache, cancelled=cancelled).predict
+    settings = FitSettings(purpose="other_images")
+    return fit(collection, predictor.model, settings, cache=predictor.cache, cancelled=cancelled).predict
 
 
 def _collection(lesson: Lesson, indices: tuple[int, ...], predictor: "SlicePredictor") -> "SupportCollection":

@@ -10,7 +10,7 @@ from labelled_data import LIVER, WINDOW, write_labelled_pair
 from small_adapters import save_random_adapter
 
 from SAMFinetuneLogic.cli.main import main
-from SAMFinetuneLogic.jobs.folder import JobFolder
+from SAMFinetuneLogic.jobs.folder import STOPPED, JobFolder, Status
 from SAMFinetuneLogic.jobs.registry import remember
 
 QUICK = ("--steps", 2, "--batch", 2, "--precision", "fp32", "--quiet")
@@ -50,6 +50,7 @@ def test_finetune_prints_the_evidence(run, a_pair, a_checkpoint, tmp_path):
     )
     assert code == 0, err
     assert "3 slices to learn from, 0 to stop by, 2 to judge by" in err
+    assert err.count("not in the catalogue") == 1
     assert "on 2 held-out slices (one click)" in out
     assert "liver" in out and str(folder / "adapter") in out
     assert (folder / "adapter" / "adapter.json").is_file()
@@ -133,8 +134,15 @@ def test_automatic_mode_and_predict(run, a_pair, a_checkpoint, a_job, tmp_path):
 
     code, _, err = run("predict", a_pair[0], result, "--adapter", a_job, "--model", a_checkpoint, "--overwrite")
     assert code == 2 and "needs prompts" in err
-    code, _, err = run("segment", a_pair[0], result, "--overwrite", "--point", "1,1,1", "--adapter", folder)
-    assert code == 2
+    arguments = ("segment", a_pair[0], result, "--overwrite", "--point", "-10,-10,20", "--adapter", folder)
+    code, _, err = run(*arguments, "--model", a_checkpoint)
+    assert code == 2 and "takes no prompts" in err
+    code, _, err = run(*arguments)
+    assert code == 2 and "tiny.safetensors, a file of your own: name it with --model" in err
+    # Both would be written to a.nii.gz.
+    sitk.WriteImage(image, str(images / "a.nrrd"))
+    code, _, err = run("predict", images, tmp_path / "more", "--adapter", folder, "--model", a_checkpoint)
+    assert code == 2 and "rename one" in err and not (tmp_path / "more").exists()
 
 
 def test_pretraining_on_several_data_sets_gives_a_new_base(run, a_pair, a_checkpoint, tmp_path):
@@ -143,10 +151,13 @@ def test_pretraining_on_several_data_sets_gives_a_new_base(run, a_pair, a_checkp
     code, out, err = run("finetune", *pairs, "--job", first, "--model", a_checkpoint, "--new-base", *QUICK)
     assert code == 0, err
     assert (first / "model.safetensors").is_file()
-    code, out, err = run(
-        "selfsupervise", a_pair[0], "--job", second, "--model", first / "model.safetensors", "--steps", 2
-    )
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("a", "b"):
+        shutil.copy(a_pair[0], images / f"{name}.nii.gz")
+    code, out, err = run("selfsupervise", images, "--job", second, "--model", first / "model.safetensors", "--steps", 2)
     assert code == 0 and "error on hidden patches" in out, err
+    assert JobFolder(second).read_description().images == ["a.nii.gz", "b.nii.gz"]
     out = tmp_path / "out.nii.gz"
     arguments = ("--point", "16,20,8", "--space", "ijk", "--model", second / "model.safetensors")
     assert run("segment", a_pair[0], out, *arguments)[0] == 0
@@ -167,6 +178,24 @@ def test_jobs_are_listed_with_their_scores(run, a_job):
     assert run("jobs", "resume", a_job)[0] == 0  # it is done: its result once more
     code, _, err = run("jobs", "cancel", a_job)
     assert code == 2 and "nothing to stop" in err
+
+
+def test_a_job_that_did_not_end_well(run, a_job, tmp_path):
+    folder = JobFolder(shutil.copytree(a_job, tmp_path / "job"))
+    for status, code, words in (
+        (Status("failed", message="No room."), 2, "No room."),
+        (Status("cancelled", message=STOPPED), 130, "resume it"),
+        (Status("prepared"), 2, "has not been started yet"),
+    ):
+        folder.write_status(status)
+        found, out, _ = run("jobs", "watch", folder.path)
+        assert found == code and words in out
+    folder.write_status(Status("running", step=3, steps=9, loss=0.25, dice=0.875, seconds_left=12.3))
+    with folder.lock() as lock:
+        assert lock.acquire()
+        remember(folder)
+        _, out, _ = run("jobs", "list")
+    assert "running         3/9" in out and "loss 0.250, Dice 0.875, about 12 s left" in out
 
 
 def test_a_damaged_job_does_not_hide_the_others(run, a_job, tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -53,8 +54,8 @@ def a_model_segmenter() -> ModelSegmenter:
 
 @pytest.fixture(autouse=True)
 def _short_fits(monkeypatch):
-    short = FitSettings(augmentations=1, steps=2, batch=2)
-    monkeypatch.setattr("SAMFinetuneLogic.fewshot.fitting.FitSettings", lambda: short)
+    short = partial(FitSettings, augmentations=1, steps=2, batch=2)
+    monkeypatch.setattr("SAMFinetuneLogic.fewshot.settings.FitSettings", short)
 
 
 def test_all_methods_on_the_same_slices(a_manifest, a_model_segmenter, tmp_path):

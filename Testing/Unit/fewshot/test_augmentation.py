@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.ndimage import uniform_filter
 
 from SAMFinetuneLogic.fewshot.augmentation import LabelledPixels, augment
 
@@ -53,3 +54,25 @@ def test_colour_keeps_its_channels():
     copy = augment(source, (1.0, 2.0), np.random.default_rng(1))
     assert copy.pixels.shape == (30, 20, 3) and copy.pixels.dtype == np.uint8
     assert copy.labels.dtype == np.uint16
+
+
+def test_copies_for_other_images_vary_more_and_come_to_lie_on_black():
+    source = LabelledPixels(np.full((64, 64), 200, dtype=np.uint8), a_disc(64, 64, (1.0, 1.0)).labels)
+
+    def copies(purpose):
+        rng = np.random.default_rng(0)
+        return [augment(source, (1.0, 1.0), rng, purpose=purpose) for _ in range(30)]
+
+    def spread_of_areas(purpose):
+        return np.std([np.log(copy.labels.sum()) for copy in copies(purpose)])
+
+    assert spread_of_areas("other_images") > 2 * spread_of_areas("same_images")
+    # One gray value everywhere: without shading the inside stays flat but for the noise, without margins all of it.
+    same, other = copies("same_images"), copies("other_images")
+    middles = [
+        [np.ptp(uniform_filter(copy.pixels.astype(float), 9)[24:40, 24:40]) for copy in c] for c in (same, other)
+    ]
+    assert np.mean(middles[1]) > 2 * np.mean(middles[0])
+    darkest = [min(copy.pixels[r, c] for r in (0, 63) for c in (0, 63)) for copy in other]
+    assert sum(value < 60 for value in darkest) > 10
+    assert all(copy.pixels.min() > 100 for copy in same)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from SAMFinetuneLogic.fewshot.dense import fit_estimator, fit_linear
+from SAMFinetuneLogic.fewshot.dense import fit_estimator, fit_linear, mean_of
 
 
 def separable(seed=0):
@@ -50,3 +50,15 @@ def test_the_regression_is_at_the_minimum_of_its_loss():
     for _ in range(20):
         step = 0.05 * torch.randn(fitted.weight.shape, generator=rng)
         assert loss(fitted.weight + step, fitted.bias) > best
+
+
+def test_the_mean_of_two_classifiers_is_that_of_their_logits():
+    (one, fractions), (other, _) = separable(0), separable(1)
+    first, second = (
+        fit_estimator("classifier", [one], [fractions]),
+        fit_estimator("classifier", [3 * other], [fractions]),
+    )
+    query = separable(2)[0]
+    rows = query.flatten(1).T
+    expected = (first.classifier.logits(rows) + second.classifier.logits(rows)) / 2
+    torch.testing.assert_close(mean_of(first, second).classifier.logits(rows), expected, rtol=1e-4, atol=1e-4)

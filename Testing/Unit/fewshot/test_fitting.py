@@ -131,6 +131,7 @@ def test_with_a_cache_a_slice_more_encodes_only_its_own_copies(a_case, a_compact
     cache = EmbeddingCache()
     two = new_collection(*a_case, indices=[1, 3], model=a_compact_model, window=WINDOW)
     three = new_collection(*a_case, indices=[1, 3, 5], model=a_compact_model, window=WINDOW)
+    settings = FitSettings(augmentations=2)
     encoded: list[int] = []
     original = type(a_compact_model).encode
 
@@ -139,9 +140,9 @@ def test_with_a_cache_a_slice_more_encodes_only_its_own_copies(a_case, a_compact
         return original(self, batch)
 
     monkeypatch.setattr(type(a_compact_model), "encode", counted)
-    first = encode_views(two, a_compact_model, 2, cache=cache)
+    first = encode_views(two, a_compact_model, settings, cache=cache)
     assert sum(encoded) == 4
-    second = encode_views(three, a_compact_model, 2, cache=cache)
+    second = encode_views(three, a_compact_model, settings, cache=cache)
     assert sum(encoded) == 6
     assert torch.equal(first[1][2].embedding, second[1][2].embedding)
 

@@ -92,6 +92,53 @@ def test_it_trains_what_it_should_and_goes_back(a_base, strategy):
     assert (merged.encoder_key == a_base.encoder_key) == (not strategy.trains_encoder)
 
 
+@named
+def test_exactly_these_parts_are_trained(a_base, strategy):
+    """The names of what is trained, written out from the names in the base."""
+    base = [name for name, _ in a_base.network.named_parameters()]
+    encoder = [name for name in base if name.startswith("image_encoder.")]
+    decoder = [name for name in base if name.startswith("mask_decoder.")]
+    outputs = ("iou_token", "mask_tokens", "output_hypernetworks_mlps", "output_upscaling", "iou_prediction_head")
+    expected = {
+        ("vanilla", "decoder", "faithful"): decoder,
+        ("vanilla", "encoder_decoder", "faithful"): encoder + decoder,
+        ("adapter", "faithful"): [],
+        # Beside the low-rank q and v of its attention, the decoder of paper A's LoRA is trained whole.
+        ("lora", "faithful"): [name for name in decoder if name.split(".")[-2] not in ("q_proj", "v_proj")],
+    }
+    for algorithm in ("adapter", "lora"):
+        expected[algorithm, "recommended"] = [name for name in decoder if name.split(".")[1] in outputs]
+    key = (strategy.algorithm, strategy.preset)
+    if strategy.algorithm == "vanilla":
+        key = (strategy.algorithm, strategy.components, "faithful")
+
+    adapted = adapt(a_base, strategy)
+    new = new_parameter_names(adapted.network)
+    trained = set(adapted.trainable_state())
+    plain = {name.replace(".base_layer.", ".").replace(".layer.", ".") for name in trained - new}
+    assert plain == set(expected[key])
+    assert new <= trained and bool(new) == (strategy.algorithm != "vanilla")
+    stages = EncoderStages(a_base.network.image_encoder)
+    kept = int(len(stages) * strategy.frozen_fraction)
+    assert (kept > 0) == (strategy.preset == "recommended" and strategy.algorithm != "vanilla")
+    of_encoder = {stages.stage_of(_in_base(name, base)) for name in new if name.startswith("image_encoder.")}
+    if not strategy.trains_encoder:
+        assert not of_encoder
+    elif strategy.algorithm != "vanilla":
+        assert min(of_encoder) == adapted.first_trained_block() >= kept
+
+
+def _in_base(name, base):
+    """A parameter of the base's encoder in the module beside which ``name`` was added, without ``image_encoder.``."""
+    words = name.removeprefix("image_encoder.").split(".")
+    for count in range(len(words), 0, -1):
+        prefix = ".".join(words[:count])
+        found = [known for known in base if known.startswith(f"image_encoder.{prefix}.")]
+        if found:
+            return found[0].removeprefix("image_encoder.")
+    raise AssertionError(name)
+
+
 @with_variants
 def test_saved_and_loaded(a_base, strategy, tmp_path):
     for mode, classes in (("prompts", ()), ("automatic", ("liver", "spleen"))):

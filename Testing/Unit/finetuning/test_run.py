@@ -18,12 +18,14 @@ from SAMFinetuneLogic.finetuning.gate import judge
 from SAMFinetuneLogic.finetuning.predicting import load_adapted_model, open_adapter, predict_volume
 from SAMFinetuneLogic.finetuning.run import finetune
 from SAMFinetuneLogic.finetuning.schedule import LoopSettings
-from SAMFinetuneLogic.finetuning.scoring import automatic_scores, click_scores
+from SAMFinetuneLogic.finetuning.scoring import automatic_scores, click_and_box_scores, click_scores
 from SAMFinetuneLogic.finetuning.splitting import Split
 from SAMFinetuneLogic.finetuning.strategy import Strategy
-from SAMFinetuneLogic.metrics import dice
+from SAMFinetuneLogic.metrics import dice, tight_box
 from SAMFinetuneLogic.models.loading import load_model
+from SAMFinetuneLogic.prompting.placement import SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import SlicePredictor
+from SAMFinetuneLogic.prompting.slice_prediction import predict_slice
 
 PARTS = Split((0, 2, 4), (), (1, 3))
 
@@ -41,14 +43,24 @@ def test_the_gate_refuses_a_worse_adapter(the_model):
         name: tensor + torch.randn(tensor.shape, generator=generator)
         for name, tensor in adapted.trainable_state().items()
     }
-    before = click_scores(the_model, gate)
+    before, boxed = click_and_box_scores(the_model, gate)
+    assert before == click_scores(the_model, gate)
+    predictor = SlicePredictor(the_model)
+    for score in boxed:
+        entry = gate.slices[score.slice]
+        mask = entry.labels == score.value
+        prompts = SlicePrompts(boxes=np.array([tight_box(mask)], dtype=np.float64))
+        answer = predict_slice(predictor, predictor.embed(entry.image), prompts)
+        assert abs(score.dice - dice(mask, answer.mask)) < 0.1  # half of the score is an inexact box's
     unspoiled = judge(before, click_scores(adapted.merged(), gate), (LIVER,), "one click")
     assert unspoiled.gain == pytest.approx(0, abs=1e-3) and unspoiled.verdict == "refused"
 
     adapted.load_trainable_state(spoiled)
 
-    evidence = judge(before, click_scores(adapted.merged(), gate), (LIVER,), "one click")
+    after, boxed_after = click_and_box_scores(adapted.merged(), gate)
+    evidence = judge(before, after, (LIVER,), "one click", (boxed, boxed_after))
     assert evidence.verdict == "refused" and evidence.gain < -0.1
+    assert evidence.box_change is not None and evidence.box_change < -0.1
     assert evidence.slices == 2
 
 
@@ -77,6 +89,7 @@ def test_an_adapter_and_its_record(the_model, tmp_path):
         "gate": ["image0 k=5", "image0 k=11"],
     }
     assert record["scores"]["verdict"] == result.evidence.verdict
+    assert record["scores"]["box_change"] == result.evidence.box_change is not None
     loaded = load_adapted_model(tmp_path / "adapter", device="cpu")
     mine = result.adapted.merged()
     for name, tensor in mine.network.mask_decoder.state_dict().items():

@@ -75,12 +75,27 @@ def test_a_damaged_status_does_not_hide_a_job(make_job):
 
 def test_a_status_that_says_running_without_a_process_means_killed(make_job):
     folder = make_job()
-    folder.write_status(Status("running", pid=1, step=3, steps=6))
+    folder.write_status(Status("running", pid=1, step=3, steps=6, seconds_left=9.0))
     found = folder.read_status()
     assert found.state == "killed" and found.step == 3 and "resume it" in found.message
     with folder.lock() as lock:
         assert lock.acquire()
         assert folder.read_status().state == "running"
+    folder.ask_to_cancel()  # and it was ended at once
+    found = folder.read_status()
+    assert found.state == "cancelled" and found.seconds_left is None and "on request" in found.message
+
+
+def test_a_job_that_ends_between_two_looks_is_done(make_job):
+    class Ending(JobFolder):
+        @property
+        def is_alive(self) -> bool:
+            self.write_status(Status("done"))
+            return False
+
+    folder = Ending(make_job().path)
+    folder.write_status(Status("judging"))
+    assert folder.read_status().state == "done"
 
 
 def test_there_is_no_job_in_any_other_folder(tmp_path):
@@ -89,6 +104,20 @@ def test_there_is_no_job_in_any_other_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="choose a folder"):
         JobFolder(tmp_path / "file").check_free()
+
+
+def test_a_folder_with_other_files_is_left_alone(make_job, tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "log.txt").write_text("mine")
+    with pytest.raises(OutputError, match="holds other files"):
+        make_job("theirs")
+    assert [path.name for path in theirs.iterdir()] == ["log.txt"]
+    begun = tmp_path / "begun"  # as a kill leaves it while a job is made
+    (begun / "data").mkdir(parents=True)
+    (begun / "lock").touch()
+    (begun / ".tmp-0123456789abcdef.json").touch()
+    assert make_job("begun").exists
 
 
 def test_events_survive_a_line_cut_short(make_job):

@@ -43,7 +43,8 @@ def test_a_job_in_this_process(make_job):
     run_job(folder, heard.append)
 
     status = folder.read_status()
-    assert status.state == "done" and status.step == status.steps == 6
+    assert status.state == "done" and status.step == status.steps == 6 and status.seconds_left is None
+    assert not any("another job" in event.get("message", "") for event in folder.events())
     assert status.verdict in ("accepted", "refused")
     assert status.pid == os.getpid()
     assert Image.open(folder.curves_file).size[0] > 300
@@ -59,7 +60,8 @@ def test_a_job_in_this_process(make_job):
     assert len(final) == 1 and final[0][0].state == "done"
 
 
-def test_kill_at_a_random_moment_and_resume_to_the_same_weights(make_job):
+def test_kill_at_random_moments_and_resume_to_the_same_weights(make_job):
+    """Once while it trains and once more when it is about to end."""
     whole = make_job("whole", steps=12)
     run_job(whole)
     folder = make_job("killed", steps=12)
@@ -70,6 +72,12 @@ def test_kill_at_a_random_moment_and_resume_to_the_same_weights(make_job):
     kill(folder)
     wait_for(lambda: not folder.is_alive, "the process to end")
     assert folder.read_status().state == "killed"
+    launch(folder)
+    wait_for(lambda: folder.read_status().state == "judging" or not folder.is_alive, "the judging")
+    time.sleep(random.random() * 0.2)
+    kill(folder)
+    wait_for(lambda: not folder.is_alive, "the process to end")
+    assert folder.read_status().state in ("killed", "done")
 
     run_job(folder)
 
@@ -133,6 +141,7 @@ def test_a_second_job_waits_for_the_first(make_job):
         worker = threading.Thread(target=run_job, args=(folder,))
         worker.start()
         wait_for(lambda: folder.is_alive and folder.read_status().state == "queued", "the queue")
+        wait_for(lambda: "another job" in folder.read_status().message, "the reason")
         time.sleep(0.5)
         assert folder.read_status().state == "queued" and not steps_of(folder)
     worker.join()

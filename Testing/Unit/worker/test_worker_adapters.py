@@ -4,14 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from scipy.special import softmax
 from small_adapters import save_random_adapter
 
 from SAMFinetuneLogic.errors import Cancelled, InputError, ModelError
+from SAMFinetuneLogic.fewshot.planes import Plane
 from SAMFinetuneLogic.finetuning.adapter_files import load_adapter, read_adapter
 from SAMFinetuneLogic.finetuning.predicting import predict_volume
 from SAMFinetuneLogic.imaging.labels import Segment
 from SAMFinetuneLogic.imaging.windows import Window
 from SAMFinetuneLogic.models.loading import load_model
+from SAMFinetuneLogic.models.preprocessing import SliceTransform
 from SAMFinetuneLogic.worker.in_process import InProcessClient
 
 CLASSES = (Segment(2, "ball", (0.0, 0.6, 0.4)), Segment(5, "rest", (0.9, 0.6, 0.0)))
@@ -45,6 +49,26 @@ def test_an_automatic_adapter_segments_a_volume(remote, a_volume, an_automatic_a
     assert found.labels.segments == expected.labels.segments == CLASSES
     assert (found.axis, found.window) == ("k", expected.window)
     assert steps[-1] == (24, 24)
+    assert [(entry.index, entry.value) for entry in found.slices] == [(k, value) for k in range(24) for value in (2, 5)]
+    for entry in found.slices:
+        assert entry.pixels == (found.labels.voxels[entry.index] == entry.value).sum()
+
+
+def test_its_doubt_is_what_the_softmax_of_its_classes_leaves(a_checkpoint, an_automatic_adapter, a_volume, expected):
+    base = load_model(str(a_checkpoint), "cpu")
+    adapted = load_adapter(base, an_automatic_adapter)
+    adapted.eval_mode()
+    index = 11
+    image = Plane.of(a_volume, "k", WINDOW).image(index)
+    transform = SliceTransform(image.shape, image.spacing, base.preprocessing)
+    with torch.no_grad():
+        logits = adapted.class_logits(adapted.network.image_encoder(transform.prepare(image.to_uint8())[None]))[0]
+    shares = softmax(transform.logits_to_slice(logits).numpy().astype(np.float64), axis=0)
+    labels = np.array([0, 2, 5])[shares.argmax(0)]
+    for channel, value in ((1, 2), (2, 5)):
+        found = next(entry for entry in expected.slices if (entry.index, entry.value) == (index, value))
+        wrong = np.where(labels == value, 1 - shares[channel], shares[channel]).sum()
+        assert wrong > 1 and found.doubtful_pixels == pytest.approx(wrong, rel=1e-3)
 
 
 def test_it_lies_on_the_base_also_while_another_adapter_answers_prompts(

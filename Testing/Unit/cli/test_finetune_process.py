@@ -1,0 +1,57 @@
+"""Fine-tuning in processes of its own: detached, and stopped by Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from labelled_data import write_labelled_pair
+
+from SAMFinetuneLogic.jobs.folder import JobFolder
+
+
+@pytest.fixture
+def arguments(a_checkpoint, tmp_path):
+    """Without the number of steps."""
+    pair = write_labelled_pair(tmp_path)
+    quick = ("--batch", 1, "--precision", "fp32", "--slices", "2,5,8,11,13")
+    return ("finetune", "--pair", *pair, "--job", tmp_path / "Auftrag Größe 影", "--model", a_checkpoint, *quick)
+
+
+def test_detached_and_watched(run, arguments, tmp_path):
+    folder = JobFolder(tmp_path / "Auftrag Größe 影")
+    code, out, err = run(*arguments, "--steps", 2, "--detach")
+    assert code == 0 and out.strip() == str(folder.path) and "jobs watch" in err
+    code, out, err = run("jobs", "watch", folder.path)
+    assert code == 0, err
+    assert "held-out" in out and str(folder.adapter) in out
+    assert folder.read_status().pid != os.getpid()
+    assert folder.log_file.read_text(encoding="utf-8").count("not in the catalogue") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_ctrl_c_leaves_a_job_that_can_be_resumed(run, arguments, tmp_path):
+    folder = JobFolder(tmp_path / "Auftrag Größe 影")
+    command = [sys.executable, "-m", "SAMFinetuneLogic.cli", *map(str, arguments), "--steps", "40"]
+    # A test run started in the background ignores Ctrl-C and would hand that on to the command.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    while not any(event["event"] == "step" for event in folder.events()):
+        assert process.poll() is None, "the process ended early"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 130
+    lines = err.strip().splitlines()
+    assert lines[-1] == "samfinetune: Stopped." and "jobs resume" in lines[-2] and str(folder.path) in lines[-2]
+    assert "Traceback" not in err
+    status = folder.read_status()
+    assert status.state == "cancelled" and 0 < status.step < 40
+    code, out, err = run("jobs", "resume", folder.path)
+    assert code == 0 and "held-out" in out, err
+    assert folder.read_status().step == 40
