@@ -11,13 +11,14 @@ from typing import Any
 from SAMFinetuneLib.collection import Collection
 from SAMFinetuneLib.inference import Inference
 from SAMFinetuneLib.long_work import Ask
+from SAMFinetuneLib.presence import Older, Presence
 from SAMFinetuneLib.prompter import Prompter
-from SAMFinetuneLib.review import COLLECTED, UNKNOWN, Review, ordered, review_record
+from SAMFinetuneLib.review import ADAPTED, COLLECTED, Review, ordered, review_record
 from SAMFinetuneLib.step_writing import Result, StepWriting, Undo
 from SAMFinetuneLib.volume_result import masks_of, review_entries
 from SAMFinetuneLib.work import Work
 from SAMFinetuneLogic.errors import InputError
-from SAMFinetuneLogic.fewshot.results import FewShotResult, VolumeResult
+from SAMFinetuneLogic.fewshot.results import VolumeResult
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.mrml.editing import SegmentWriter, Written
 from SAMFinetuneLogic.mrml.renumbering import grid_record
@@ -62,6 +63,7 @@ class Applying:
         save_state: of the Segment Editor, or None without one.
         writing: writes the results, in steps.
         undo: takes back the last edit of the open segmentation.
+        presence: tells what was taken back.
 
     Attributes:
         results: the segmentation nodes of the last run, one for each volume that is done.
@@ -84,6 +86,7 @@ class Applying:
         save_state: Callable[[], SaveState | None],
         writing: StepWriting,
         undo: Undo,
+        presence: Presence,
     ) -> None:
         self.results: tuple[Any, ...] = ()
         self._inference, self._prompter = inference, prompter
@@ -95,6 +98,9 @@ class Applying:
         self._adapter: Path | None = None
         self._writing, self._undo = writing, undo
         self._result: Result | None = None
+        self._presence = presence
+        self._open_result: tuple[Any, Older, frozenset[str]] | None = None
+        self._word = self._said = ""
 
     def start(self, volume_nodes: Sequence[Any] | None = None, adapter: Path | None = None) -> None:
         """Apply the collection or an adapter; returns at once.
@@ -116,7 +122,7 @@ class Applying:
             raise InputError("Nothing has been learned from a collection yet: add slices, then press Learn.")
         self._long.begin(self._on_stop)
         self._queue, self._count, self.results = nodes, len(nodes), ()
-        self._adapter = adapter
+        self._adapter, self._open_result = adapter, None
         self._collection.summary = ""
         try:
             self._next()
@@ -127,8 +133,16 @@ class Applying:
     def forget(self) -> None:
         """Let go of everything at once: the scene is being closed. What has been written stays."""
         self.stop()
-        self.results = ()
+        self.results, self._open_result = (), None
         self._collection.forget()
+
+    def look(self) -> None:
+        """See whether the open volume's result was taken back, or done again."""
+        said = self._said
+        if said and said == self._collection.summary and not self._long.running:
+            self._tell(self._word)
+            if self._said != said:
+                self._long.changed.emit()
 
     def stop(self) -> None:
         """Stop without waiting for a result that is being written."""
@@ -141,11 +155,11 @@ class Applying:
     def _on_stop(self) -> None:
         self._queue = []  # a result that is being written is written to its end
         if self._result is None:
-            self._collection.summary = self._summary("Stopped")
+            self._tell("Stopped")
 
     def _next(self) -> None:
         if not self._queue:
-            self._collection.summary = self._summary("Done" if len(self.results) == self._count else "Stopped")
+            self._tell("Done" if len(self.results) == self._count else "Stopped")
             self._long.end()
             return
         node = self._queue.pop(0)
@@ -197,8 +211,10 @@ class Applying:
 
         def done(_written: Written | None) -> None:
             self._queue_slices(target, segmentation, answer)
+            if self._is_open(segmentation):
+                self._open_result = segmentation, self._presence.older(segmentation), frozenset(masks)
             self.results = (*self.results, segmentation)
-            self._collection.summary = self._summary("Done")
+            self._tell("Done")
             ended()
 
         def taken_back() -> None:
@@ -218,7 +234,7 @@ class Applying:
     def _open_place(self, segmentation: Any, target: _Target) -> "_Place":
         """With the Segment Editor's masking, and its undo from before new segments are added."""
         work, save_state = self._open_work(), self._save_state()
-        if work is None or work.segmentation_node is not segmentation:
+        if work is None or not self._is_open(segmentation):
             return _own_place(segmentation, target)
         if save_state is None:
             return _Place(work.writer, undo=self._undo)
@@ -229,10 +245,8 @@ class Applying:
 
     def _queue_slices(self, target: _Target, segmentation: Any, answer: VolumeResult) -> None:
         """For the Review section, at once or when the volume is opened."""
-        if isinstance(answer, FewShotResult):
-            entries, note = review_entries(segmentation, target.volume, answer), COLLECTED
-        else:
-            entries, note = [], UNKNOWN
+        entries = review_entries(segmentation, target.volume, answer)
+        note = COLLECTED if self._adapter is None else ADAPTED
         work = self._open_work()
         if work is not None and work.segmentation_node is segmentation:
             self._review.set_entries(work, entries, note)
@@ -243,9 +257,27 @@ class Applying:
     def _on_step(self, done: int, total: int) -> None:
         self._long.say(self._long.doing, done, total)
 
-    def _summary(self, word: str) -> str:
-        names = ", ".join(node.GetName() for node in self.results)
-        return f"{word}: {len(self.results)} of {self._count} volumes." + (f" Results in {names}." if names else "")
+    def _is_open(self, segmentation: Any) -> bool:
+        work = self._open_work()
+        return work is not None and work.segmentation_node is segmentation
+
+    def _taken_back(self, segmentation: Any) -> bool:
+        """Whether it is the open one, and what was written there is gone; the others have no undo."""
+        if self._open_result is None or self._open_result[0] is not segmentation or segmentation.GetScene() is None:
+            return False
+        _, older, segments = self._open_result
+        return not segments.intersection(self._presence.standing(segmentation, older))
+
+    def _tell(self, word: str) -> None:
+        names: dict[bool, list[str]] = {False: [], True: []}
+        for node in self.results:
+            names[self._taken_back(node)].append(node.GetName())
+        parts = [f"{word}: {len(self.results)} of {self._count} volumes."]
+        for back, text in ((False, "Results in"), (True, "Taken back in")):
+            if names[back]:
+                parts.append(f"{text} {', '.join(names[back])}.")
+        self._word, self._said = word, " ".join(parts)
+        self._collection.summary = self._said
 
 
 def _own_place(segmentation: Any, target: _Target) -> "_Place":

@@ -1,6 +1,7 @@
 """Writes the segmentation to files: what stands behind the Export section. No Qt."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,20 @@ from SAMFinetuneLogic.mrml.segments import describe, segment_ids, segment_mask, 
 
 Format = Literal["nifti", "nifti_files", "seg_nrrd"]
 
+
+@dataclass(frozen=True)
+class Exported:
+    """What :func:`export` wrote.
+
+    Attributes:
+        paths: the files, sidecars included.
+        notice: a sentence on what a file cannot hold, or None.
+    """
+
+    paths: tuple[Path, ...]
+    notice: str | None = None
+
+
 FORMATS: dict[Format, str] = {
     "nifti": "NIfTI, one label map (.nii.gz)",
     "nifti_files": "NIfTI, a file for each segment (.nii.gz)",
@@ -30,15 +45,12 @@ FORMATS: dict[Format, str] = {
 
 def export(
     work: Work, folder: Path, name: str, kind: Format = "nifti", overwrite: bool = False, model: str = ""
-) -> tuple[Path, ...]:
+) -> Exported:
     """Write all segments on the volume's grid, and a JSON sidecar beside each file.
 
     Args:
         name: the file's name without its suffix.
         model: id of the model that was used, for the sidecar.
-
-    Returns:
-        What was written, sidecars included.
 
     Raises:
         InputError: there are no segments, or the name cannot be one of a file.
@@ -52,9 +64,12 @@ def export(
         raise InputError(f"{node.GetName()} has no segments: add one first.")
     facts = provenance(work, model)
     if kind == "seg_nrrd":
-        return _write_seg_nrrd(work, Path(folder) / f"{stem}.seg.nrrd", facts, overwrite)
+        return Exported(_write_seg_nrrd(work, Path(folder) / f"{stem}.seg.nrrd", facts, overwrite))
+    notice = None
     if kind == "nifti":
-        results = {Path(folder) / f"{stem}.nii.gz": segmentation_labels(node, work.volume).labels}
+        found = segmentation_labels(node, work.volume)
+        results = {Path(folder) / f"{stem}.nii.gz": found.labels}
+        notice = " ".join((*found.notices, "The other formats keep them all.")) if found.notices else None
     else:
         results = _one_each(work, Path(folder), stem)
     for path in results:
@@ -63,7 +78,7 @@ def export(
     written: list[Path] = []
     for path, labels in results.items():
         written += [path, write_label_map(path, labels, facts, overwrite=overwrite)]
-    return tuple(written)
+    return Exported(tuple(written), notice)
 
 
 def provenance(work: Work, model: str = "") -> dict[str, Any]:

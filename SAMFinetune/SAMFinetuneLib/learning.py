@@ -62,6 +62,7 @@ class Learning:
         adapter: the folder of the adapter in use; None for the base model.
         chosen: whether the user has chosen it since the scene was opened; then it stays when the volume is switched.
         jobs: what is known of all jobs on this computer.
+        notices: sentences on what the last job that was started could not learn from.
 
     Example:
         >>> learning = slicer.util.getModuleWidget("SAMFinetune").logic.workbench.learning
@@ -86,6 +87,7 @@ class Learning:
         self.adapter: Path | None = None
         self.chosen = False
         self.jobs = JobList()
+        self.notices: tuple[str, ...] = ()
         self._inference, self._prompter, self._preferences = inference, prompter, preferences
         self._model, self._apply_adapter = model, apply_adapter
         self._tail: Any = None
@@ -151,6 +153,7 @@ class Learning:
         while folder.exists():
             folder, number = folder.with_name(f"{folder.name.split('~')[0]}~{number}"), number + 1
         job = create_finetune_job(folder, data, request)
+        self.notices = labels.notices
         self.watch(job)
         self._launch(job)
         return job

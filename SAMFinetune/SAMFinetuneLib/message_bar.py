@@ -6,6 +6,7 @@ import traceback
 import qt
 from slicer.i18n import tr as _
 
+from SAMFinetuneLib.signal import Signal
 from SAMFinetuneLogic.errors import Cancelled, SAMFinetuneError
 
 _log = logging.getLogger(__name__)
@@ -21,9 +22,13 @@ class MessageBar:
 
     Args:
         layout: where it goes, at the top.
+
+    Attributes:
+        shown: emitted when there is something to say: the section around it may be folded.
     """
 
     def __init__(self, layout: object) -> None:
+        self.shown = Signal()
         self.frame = qt.QFrame()
         self.frame.name = "messageBar"
         self.label = qt.QLabel()
@@ -82,3 +87,4 @@ class MessageBar:
         self.frame.setStyleSheet(_STYLES[style])
         self.label.text = text
         self.frame.visible = True
+        self.shown.emit()

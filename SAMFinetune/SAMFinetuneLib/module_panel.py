@@ -60,6 +60,7 @@ class ModulePanel(VTKObservationMixin):
         self.learn = LearnPanel(bench, self.ui.learnSection.layout(), resources)
         self.review = ReviewPanel(bench, self.ui.reviewSection.layout(), resources)
         self.export = ExportPanel(bench, self.ui.exportSection.layout(), resources)
+        self._unfold_with_messages()
         self.shortcuts = Shortcuts(self._keys())
         self._set_up_editor()
         self.ui.installButton.connect("clicked()", self.install)
@@ -166,6 +167,19 @@ class ModulePanel(VTKObservationMixin):
             "Ctrl+Y": (ui.redoButton, lambda: prompt.run(self.bench.redo)),
             "Esc": (None, lambda: self.toolbelt.take("")),
         }
+
+    def _unfold_with_messages(self) -> None:
+        """What goes wrong in a folded section is seen, too."""
+        for section, panels in (
+            (self.ui.inputSection, (self.input,)),
+            (self.ui.promptSection, (self.prompt,)),
+            (self.ui.propagateSection, (self.propagate,)),
+            (self.ui.learnSection, (self.collection, self.learn)),
+            (self.ui.reviewSection, (self.review,)),
+            (self.ui.exportSection, (self.export,)),
+        ):
+            for panel in panels:
+                panel.messages.shown.connect(lambda section=section: setattr(section, "collapsed", False))
 
     def _set_up_editor(self) -> None:
         editor = self.ui.segmentEditor

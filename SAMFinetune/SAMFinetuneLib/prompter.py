@@ -14,6 +14,8 @@ from SAMFinetuneLib.work import Work
 from SAMFinetuneLogic.errors import GeometryError, InputError
 from SAMFinetuneLogic.imaging.axes import Axis, SliceIndex
 from SAMFinetuneLogic.mrml.annotated import mark_annotated
+from SAMFinetuneLogic.mrml.markups import prompts_of
+from SAMFinetuneLogic.mrml.segments import segment_ids
 from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.prompts import BoxPrompt, PointPrompt, Position, Prompt, ScribblePrompt
 from SAMFinetuneLogic.prompting.session import PredictionRequest
@@ -65,6 +67,7 @@ class Prompter:
         self._segment = ""
         self._slice = SliceIndex("k", 0)
         self._asked: dict[Target, int] = {}
+        self._failed: dict[Target, int] = {}
         self._prompted_at: float | None = None
 
     # Where
@@ -105,6 +108,7 @@ class Prompter:
         """Go to another volume or segmentation."""
         self._work = work
         self._asked.clear()
+        self._failed.clear()
         self.refresh()
 
     def set_segment(self, segment_id: str) -> None:
@@ -141,6 +145,17 @@ class Prompter:
     def add_scribble(self, points: Sequence[Position], positive: bool = True, axis: Axis | None = None) -> int:
         """A stroke through RAS points (mm)."""
         return self.add(ScribblePrompt(tuple(points), positive), axis)
+
+    def add_markup(self, markups_node: Any) -> tuple[int, ...]:
+        """Points, an ROI or a curve drawn with Slicer's Markups, in the axis of the slice that the user looks at.
+
+        Raises:
+            InputError: nothing of it is placed, or it is of another kind.
+        """
+        prompts = prompts_of(markups_node, self.work.volume, self._slice.axis)
+        if not prompts:
+            raise InputError(f"Nothing of {markups_node.GetName()} is placed yet: click in a slice view.")
+        return tuple(self.add(prompt) for prompt in prompts)
 
     def add(self, prompt: Prompt, axis: Axis | None = None) -> int:
         """Add any prompt for the chosen segment and ask the model."""
@@ -181,15 +196,24 @@ class Prompter:
     @property
     def waiting(self) -> bool:
         """Whether the model still owes an answer."""
-        return bool(self._unanswered())
+        return self.owed > 0
+
+    @property
+    def owed(self) -> int:
+        """How many slices the model still has to answer."""
+        return sum(not self._is_failed(target) for target in self._unanswered())
+
+    @property
+    def failed_targets(self) -> tuple[Target, ...]:
+        """The targets whose prompts were not answered; they are asked again once a prompt of theirs changes."""
+        return tuple(target for target in self._unanswered() if self._is_failed(target))
 
     @property
     def pending(self) -> tuple[Target, ...]:
         """The targets with a preview that is not accepted, of all segments and slices."""
         if self._work is None:
             return ()
-        session = self._work.session
-        return tuple(target for target in session.prompted_targets() if session.candidates(target) is not None)
+        return tuple(target for target in self._targets() if self._work.session.candidates(target) is not None)
 
     def next_candidate(self) -> None:
         """Show another mask that the prompts may have meant."""
@@ -209,6 +233,9 @@ class Prompter:
         work, pending = self.work, self.pending
         if self.waiting:
             raise InputError("The model is still at work on a prompt: accept once its mask is shown.")
+        if self.failed_targets:
+            where = work.slice_name(self.failed_targets[0].slice)
+            raise InputError(f"A prompt on {where} was not answered: take it back or change it, then accept.")
         if not pending:
             raise InputError("There is nothing to accept: click a point or draw a box first.")
         self.before_accept()
@@ -226,6 +253,7 @@ class Prompter:
                 notices.append(written.notice)
         work.clear_session()
         self._asked.clear()
+        self._failed.clear()
         self.refresh()
         self.accepted.emit()
         return Accepted(len(pending), changed, " ".join(dict.fromkeys(notices)) or None)
@@ -236,12 +264,17 @@ class Prompter:
         Returns:
             The slice.
         """
-        if self.candidates is not None or self.waiting:
+        self.confirm(Target(self.segment, self._slice))
+        return self._slice
+
+    def confirm(self, target: Target) -> None:
+        """As :meth:`mark_done`, for any segment and slice."""
+        if self.work.session.candidates(target) is not None or target in self._unanswered():
             self.accept()
-        mark_annotated(self.work.segmentation_node, [self.segment], self.work.volume, [self._slice])
+        self.before_accept()
+        mark_annotated(self.work.segmentation_node, [target.segment], self.work.volume, [target.slice])
         self.refresh()
         self.accepted.emit()
-        return self._slice
 
     # Undo
 
@@ -277,7 +310,18 @@ class Prompter:
     def ask_again(self) -> None:
         """Ask once more what is not answered: the process behind the model was restarted."""
         self._asked.clear()
+        self._failed.clear()
         self.refresh()
+
+    def _targets(self) -> list[Target]:
+        """All that is prompted; prompts of a removed segment wait for its return by undo."""
+        if self._work is None:
+            return []
+        there = set(segment_ids(self._work.segmentation_node))
+        return [target for target in self._work.session.prompted_targets() if target.segment in there]
+
+    def _is_failed(self, target: Target) -> bool:
+        return self._failed.get(target) == self.work.session.revision(target)
 
     def _unanswered(self) -> list[Target]:
         """The targets that the model has to answer, the slice shown first."""
@@ -286,7 +330,7 @@ class Prompter:
         session = self._work.session
         targets = [
             target
-            for target in session.prompted_targets()
+            for target in self._targets()
             if session.candidates(target) is None and session.request(target) is not None
         ]
         return sorted(targets, key=lambda t: (t != self.target, abs(t.slice.index - self._slice.index)))
@@ -303,7 +347,7 @@ class Prompter:
                 self.work,
                 request,
                 lambda answer, request=request, session=session: self._on_answer(session, request, answer),
-                self._on_failure,
+                lambda error, request=request, session=session: self._on_failure(session, request, error),
             )
 
     def _on_answer(self, session: Any, request: PredictionRequest, candidates: Candidates) -> None:
@@ -317,9 +361,12 @@ class Prompter:
                 self._prompted_at = None
             self.refresh()
 
-    def _on_failure(self, error: Exception) -> None:
+    def _on_failure(self, session: Any, request: PredictionRequest, error: Exception) -> None:
         self._prompted_at = None
         _log.error("A prompt was not answered: %s", error)
+        if self._work is not None and session is self._work.session:
+            self._failed[request.target] = request.revision
+            self.changed.emit()
         self.failed.emit(error)
 
     def _show(self) -> None:

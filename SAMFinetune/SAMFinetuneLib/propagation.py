@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from SAMFinetuneLib.inference import Inference
+from SAMFinetuneLib.presence import Older, Presence
 from SAMFinetuneLib.prompter import Prompter
 from SAMFinetuneLib.propagation_run import PropagationRun, plan_run
 from SAMFinetuneLib.review import Review
@@ -28,12 +29,13 @@ class Propagation:
     Args:
         writing: writes the result, in steps.
         undo: takes back the last edit.
+        presence: tells what was taken back.
 
     Attributes:
         changed: emitted when a run starts, comes forward, or ends.
         failed: emitted with the exception that a run ended in.
         done, total: units of work of the run; both 0 while nothing runs.
-        summary: a sentence on the last result, or empty.
+        summary: a sentence on the last result; empty without one, or once it was taken back.
 
     Example:
         >>> propagation = slicer.util.getModuleWidget("SAMFinetune").logic.workbench.propagation
@@ -48,6 +50,7 @@ class Propagation:
         review: Review,
         writing: StepWriting,
         undo: Callable[[], None],
+        presence: Presence,
     ) -> None:
         self.changed = Signal()
         self.failed = Signal()
@@ -58,6 +61,9 @@ class Propagation:
         self._running: Task | None = None
         self._writing, self._undo = writing, undo
         self._written: Result | None = None
+        self._presence = presence
+        self._older: Older = {}
+        self._said: tuple[dict[str, str], str] = {}, ""
 
     @property
     def running(self) -> bool:
@@ -105,7 +111,7 @@ class Propagation:
         elif not annotated:
             raise InputError(f"No slice along {axis} is annotated: accept a mask, or mark a slice as done.")
         run = plan_run(work, axis, annotated, options or PropagationOptions())
-        self.summary = ""
+        self._say({}, "")
         self._ask(run)
         self.changed.emit()
 
@@ -126,7 +132,19 @@ class Propagation:
             self._writing.drop(self._written)
             self._written = None
         self.cancel()
-        self.result, self.summary = None, ""
+        self.result = None
+        self._say({}, "")
+
+    def look(self, work: Work) -> None:
+        """See whether the last result was taken back, or done again; a removed segment's part is left out, too."""
+        parts, notice = self._said
+        if parts and work.in_scene:
+            standing = self._presence.standing(work.segmentation_node, self._older)
+            here = [text for segment, text in parts.items() if segment in standing]
+            summary = " ".join(text for text in (*here, notice) if text) if here else ""
+            if summary != self.summary:
+                self.summary = summary
+                self.changed.emit()
 
     def _on_progress(self, done: int, total: int) -> None:
         if self._running is not None:
@@ -166,12 +184,14 @@ class Propagation:
     def _result(self, run: PropagationRun, result: "PropagationResult") -> Result:
         def done(written: Written | None) -> None:
             self.result = result
-            self.summary = run.summary(written)
+            self._older = self._presence.older(run.work.segmentation_node)
+            self._say(*run.said(written))
+            self.look(run.work)
             self._review.set_results(run.work, run.results)
             self._end()
 
         def taken_back() -> None:
-            self.summary = "Taken back: nothing was filled in."
+            self._say({}, "Taken back: nothing was filled in.")
             self._end()
 
         self._writing.finish()  # of another result
@@ -183,6 +203,10 @@ class Propagation:
             self._on_failure,
             self._undo,
         )
+
+    def _say(self, parts: dict[str, str], notice: str) -> None:
+        self._said = parts, notice
+        self.summary = "" if parts else notice
 
     def _on_step(self, done: int, total: int) -> None:
         self.done, self.total = done, total

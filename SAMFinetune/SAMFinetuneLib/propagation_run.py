@@ -58,15 +58,15 @@ class PropagationRun:
             masks[segment] = _Masks(stack, value, tuple(set(indices) - set(fresh.get(segment, ()))), taken)
         return masks
 
-    def summary(self, written: Written | None) -> str:
-        """For the user."""
-        parts = []
+    def said(self, written: Written | None) -> tuple[dict[str, str], str]:
+        """For the user: of each segment what was filled in and how well, and what holds for all of them."""
+        parts = {}
         for segment, value, result in self.results:
             drawn = sum(1 for report in result.slices if report.value == value and report.pixels)
-            parts.append(f"Filled in {drawn} slices of {self.work.name(segment)}.")
-            parts.append(next((e.text for e in result.estimates if e.value == value), ""))
+            estimate = next((e.text for e in result.estimates if e.value == value), "")
+            parts[segment] = f"Filled in {drawn} slices of {self.work.name(segment)}. {estimate}".strip()
         notices = dict.fromkeys(notice for *_, result in self.results for notice in result.notices)
-        return " ".join(part for part in (*parts, (written.notice if written else None) or "", *notices) if part)
+        return parts, " ".join(text for text in ((written.notice if written else None) or "", *notices) if text)
 
 
 class _Masks(Mapping[int, np.ndarray]):

@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from SAMFinetuneLib.presence import Older, Presence
 from SAMFinetuneLib.signal import Signal
 from SAMFinetuneLib.work import Work
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.imaging.axes import AXES, SliceIndex
-from SAMFinetuneLogic.mrml.annotated import annotations_of, mark_annotated, revision
-from SAMFinetuneLogic.mrml.segments import segment_ids
+from SAMFinetuneLogic.mrml.annotated import annotations_of
+from SAMFinetuneLogic.prompting.session_state import Target
 
 if TYPE_CHECKING:
     from SAMFinetuneLogic.propagation.result import PropagationResult  # brings scipy, too slow for opening the module
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 PROPAGATED = "In doubt: pixels on which the ways of filling in differ, or the model's repeated answers do."
 COLLECTED = "In doubt: pixels that the collection's decoder is likely to have wrong, by its own probabilities."
-UNKNOWN = "An adapter for whole volumes does not say where it is in doubt: look through all slices."
+ADAPTED = "In doubt: pixels that the adapter is likely to have wrong, by its own probabilities."
 
 
 @dataclass(frozen=True)
@@ -46,28 +47,37 @@ class Review:
     Args:
         go_to: shows a slice to the user.
         select: selects a segment, for corrections.
+        confirm: takes a segment's slice as right; a preview there is accepted.
+        presence: tells what was taken back.
 
     Attributes:
         changed: emitted when the queue or the place in it has changed.
         filled: emitted when there are new results to look through.
         entries: the queue.
         next_slice: the slice whose annotation would help most, or None.
-        note: a sentence on what doubt means here, or why there is none; empty before the first result.
+        note: a sentence on what doubt means here; empty before the first result.
     """
 
-    def __init__(self, go_to: Callable[[SliceIndex], None], select: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        go_to: Callable[[SliceIndex], None],
+        select: Callable[[str], None],
+        confirm: Callable[[Target], None],
+        presence: Presence,
+    ) -> None:
         self.changed = Signal()
         self.filled = Signal()
         self.note = ""
         self.entries: tuple[ReviewEntry, ...] = ()
         self.next_slice: SliceIndex | None = None
-        self._go_to, self._select = go_to, select
+        self._go_to, self._select, self._confirm = go_to, select, confirm
+        self._presence = presence
         self._queue: tuple[ReviewEntry, ...] = ()
+        self._following: SliceIndex | None = None
         self._place: int | None = None
         self._resume = 0
         self._work: Work | None = None
-        self._seen: dict[str, set[str]] = {}
-        self._older: dict[str, set[str]] = {}
+        self._older: Older = {}
 
     @property
     def work(self) -> Work | None:
@@ -96,10 +106,10 @@ class Review:
     ) -> None:
         """Queue slices, the most doubtful first."""
         self._work = work
-        now = self._revisions()
-        self._older = {segment: self._seen.get(segment, set()) - {state} for segment, state in now.items()}
+        self._older = self._presence.older(work.segmentation_node)
         self._queue = self.entries = ordered(entries)
-        self.next_slice, self.note = next_slice, note
+        self._following = self.next_slice = next_slice
+        self.note = note
         self._place, self._resume = None, 0
         self.look()
         self.changed.emit()
@@ -114,14 +124,16 @@ class Review:
         self._work = self._work or work
         if self._work is None or not self._work.in_scene:
             return
-        now = self._revisions()
-        for segment, state in now.items():
-            self._seen.setdefault(segment, set()).add(state)
         node, volume = self._work.segmentation_node, self._work.volume
-        there = [segment for segment, state in now.items() if state not in self._older.get(segment, ())]
+        self._presence.look(node)
+        there = self._presence.standing(node, self._older)
         annotated = {segment: annotations_of(node, segment, volume) for segment in there}
         entries = tuple(e for e in self._queue if e.segment in annotated and e.slice not in annotated[e.segment])
-        if entries != self.entries:
+        wanting = [annotated[e.segment] for e in self._queue if e.segment in annotated]
+        helps = not self._queue or any(self._following not in slices for slices in wanting)
+        following = self._following if helps else None
+        if entries != self.entries or following != self.next_slice:
+            self.next_slice = following
             shown = None if self._place is None else self.entries[self._place]
             self.entries = entries
             if shown in entries:
@@ -154,13 +166,12 @@ class Review:
         """The entry shown is right: its slice counts as annotated, and the next entry is shown.
 
         Raises:
-            InputError: no entry is shown.
+            InputError: no entry is shown, or the model still owes an answer to a prompt there.
         """
         if self._place is None or self._work is None:
             raise InputError("Choose a slice of the list first.")
-        entry = self.entries[self._place]
-        mark_annotated(self._work.segmentation_node, [entry.segment], self._work.volume, [entry.slice])
-        place = self._place
+        place, entry = self._place, self.entries[self._place]
+        self._confirm(Target(entry.segment, entry.slice))
         self.look()
         if self.entries:
             self.go(min(place, len(self.entries) - 1))
@@ -179,8 +190,10 @@ class Review:
     def clear(self) -> None:
         """Forget the queue."""
         self._queue = self.entries = ()
-        self.next_slice, self._place, self._resume, self._work, self.note = None, None, 0, None, ""
-        self._seen, self._older = {}, {}
+        self._following = self.next_slice = self._place = self._work = None
+        self._resume, self.note = 0, ""
+        self._older = {}
+        self._presence.forget()
         self.changed.emit()
 
     def to_dict(self) -> dict[str, Any]:
@@ -209,16 +222,13 @@ class Review:
         self._work = work
         self._queue = self.entries = tuple(entry for entry in entries if work.valid(entry.slice))
         following = content.get("next")
-        self.next_slice = numbering(SliceIndex(following[0], int(following[1]))) if following else None
+        self._following = self.next_slice = (
+            numbering(SliceIndex(following[0], int(following[1]))) if following else None
+        )
         self.note = str(content.get("note", ""))
         self._place, self._resume = None, 0
         self.look()
         self.changed.emit()
-
-    def _revisions(self) -> dict[str, str]:
-        assert self._work is not None
-        node = self._work.segmentation_node
-        return {segment: revision(node, segment) for segment in segment_ids(node)}
 
 
 def ordered(entries: Sequence[ReviewEntry]) -> tuple[ReviewEntry, ...]:

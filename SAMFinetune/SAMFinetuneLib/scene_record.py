@@ -1,6 +1,7 @@
 """The session in the scene: put there while the user works, and taken up again when the volume is opened."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import qt
@@ -10,6 +11,7 @@ from SAMFinetuneLib.learning import Learning
 from SAMFinetuneLib.prompter import Prompter
 from SAMFinetuneLib.review import Review
 from SAMFinetuneLib.work import Work
+from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.jobs.folder import JobFolder
 from SAMFinetuneLogic.mrml.renumbering import grid_record, slice_numbering
@@ -35,6 +37,7 @@ class SceneRecord:
         self._prompter, self._review, self._learning, self._collection = prompter, review, learning, collection
         self.pending = False
         """Whether something is to be saved."""
+        self._missing_adapter: FileReference | None = None
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(_DELAY_MS)
@@ -55,14 +58,16 @@ class SceneRecord:
         """Put the session into the scene."""
         self.pending = False
         learning, collection = self._learning, self._collection
+        adapter = _reference(learning.adapter) or (None if learning.chosen else self._missing_adapter)
+        job = _reference(None if learning.job is None else learning.job.path)
         record = SavedWork(
             model=model,
             window=work.window,
             axis=self._prompter.slice.axis,
             session=work.session.to_dict(),
-            adapters=() if learning.adapter is None else (FileReference.to(learning.adapter),),
-            active_adapter=None if learning.adapter is None else 0,
-            jobs=() if learning.job is None else (FileReference.to(learning.job.path),),
+            adapters=() if adapter is None else (adapter,),
+            active_adapter=None if adapter is None else 0,
+            jobs=() if job is None else (job,),
             collection=collection.reference(),
             settings=collection.settings(work.volume_node)
             | {
@@ -83,6 +88,8 @@ class SceneRecord:
         Raises:
             SAMFinetuneError: the record is damaged; what was read until then holds.
         """
+        if carried is None:
+            self._missing_adapter = None
         record = carried or load_work(work.volume_node, work.segmentation_node, work.volume)
         if record is None:
             return
@@ -95,7 +102,19 @@ class SceneRecord:
             if work.valid(slice_index):
                 self._prompter.set_slice(slice_index)
         if record.active_adapter is not None and not self._learning.chosen:
-            self._learning.adapter = record.adapters[record.active_adapter].find()
+            self._take_up(record.adapters[record.active_adapter])
         if record.jobs and (found := record.jobs[-1].find()) is not None:
             self._learning.watch(JobFolder(found))
         self._collection.restore(record, work.volume_node)
+
+    def _take_up(self, adapter: FileReference) -> None:
+        self._learning.adapter = adapter.find()
+        self._missing_adapter = adapter if self._learning.adapter is None else None
+        if self._learning.adapter is None:
+            lost = f"The adapter of this scene is not in {adapter.path.parent} any more: choose one under Learn."
+            self._learning.failed.emit(InputError(lost))
+
+
+def _reference(path: Path | None) -> FileReference | None:
+    """None where there is nothing any more: the rest of the session is saved all the same."""
+    return None if path is None or not path.exists() else FileReference.to(path)

@@ -48,7 +48,7 @@ def _run(test: Any, bench: Workbench) -> None:
     test.delayDisplay("Export")
     with tempfile.TemporaryDirectory() as folder:
         written = export(bench.work, Path(folder), "self_test", model=bench.state.model)
-        test.assertTrue(all(path.stat().st_size for path in written))
+        test.assertTrue(all(path.stat().st_size for path in written.paths))
     test.delayDisplay("The test passed.")
 
 

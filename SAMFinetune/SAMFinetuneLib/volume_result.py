@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from SAMFinetuneLib.review import ReviewEntry
-from SAMFinetuneLogic.fewshot.results import FewShotResult, VolumeResult
+from SAMFinetuneLogic.fewshot.results import VolumeResult
 from SAMFinetuneLogic.imaging.axes import SliceIndex, array_axis
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.mrml.annotated import annotated_masks, annotated_slices
@@ -31,7 +31,7 @@ def masks_of(segmentation: Any, volume: Volume, answer: VolumeResult) -> dict[st
     return masks
 
 
-def review_entries(segmentation: Any, volume: Volume, answer: FewShotResult) -> list[ReviewEntry]:
+def review_entries(segmentation: Any, volume: Volume, answer: VolumeResult) -> list[ReviewEntry]:
     """What was filled in, or could have been, by segment and slice."""
     names = {segment.value: segment.name for segment in answer.labels.segments}
     known = _segments_by_name(segmentation)

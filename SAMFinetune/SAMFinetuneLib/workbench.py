@@ -23,6 +23,7 @@ from SAMFinetuneLib.long_work import LongWork
 from SAMFinetuneLib.navigation import Navigation
 from SAMFinetuneLib.parameter_node import ModuleState
 from SAMFinetuneLib.preferences import Preferences
+from SAMFinetuneLib.presence import Presence
 from SAMFinetuneLib.prompter import Prompter
 from SAMFinetuneLib.propagation import Propagation
 from SAMFinetuneLib.review import Review
@@ -71,9 +72,12 @@ class Workbench(VTKObservationMixin):
         self.work: Work | None = None
         self.inference = Inference(make_client, self._choice)
         self.prompter = Prompter(self.inference)
-        self.review = Review(self.go_to, self.select_segment)
+        presence = Presence()
+        self.review = Review(self.go_to, self.select_segment, self.prompter.confirm, presence)
         self.writing = StepWriting()
-        self.propagation = Propagation(self.inference, self.prompter, self.review, self.writing, self._undo_edit)
+        self.propagation = Propagation(
+            self.inference, self.prompter, self.review, self.writing, self._undo_edit, presence
+        )
         self.learning = Learning(self.inference, self.prompter, self.preferences, self._model, self.reload_model)
         self.collection = Collection(self.inference, self.prompter, LongWork())
         self.applying = Applying(
@@ -85,6 +89,7 @@ class Workbench(VTKObservationMixin):
             lambda: self.save_editor_state,
             self.writing,
             self._undo_edit,
+            presence,
         )
         self.navigation = Navigation(self.views, self.prompter, self.inference, lambda: self.work)
         self.record = SceneRecord(self.prompter, self.review, self.learning, self.collection, self.save)
@@ -101,7 +106,7 @@ class Workbench(VTKObservationMixin):
         self._look_timer.connect("timeout()", self.collect_hand_edits)
         self.prompter.before_accept = self.writing.finish
         for signal in (self.prompter.accepted, self.writing.changed):
-            signal.connect(self._look_at_review)
+            signal.connect(self._look_at_results)
         self.navigation.changed.connect(self.changed.emit)
         for part in (self, self.prompter, self.review, self.learning, self.collection.long):
             part.changed.connect(self.record.save_soon)
@@ -231,12 +236,12 @@ class Workbench(VTKObservationMixin):
             self.prompter.redo()
         elif self.redo_editor is not None and not self.writing.running:
             self.redo_editor()
-            self._look_at_review()
+            self._look_at_results()
 
     def _undo_edit(self) -> None:
         if self.undo_editor is not None:
             self.undo_editor()
-            self._look_at_review()
+            self._look_at_results()
 
     # The scene
 
@@ -245,10 +250,13 @@ class Workbench(VTKObservationMixin):
         segment = self.prompter.target.segment
         if self._hand_edits is not None and segment and self._hand_edits.collect(segment):
             self.changed.emit()
-        self._look_at_review()
+        self._look_at_results()
 
-    def _look_at_review(self) -> None:
+    def _look_at_results(self) -> None:
         self.review.look(self.work)
+        self.applying.look()
+        if self.work is not None:
+            self.propagation.look(self.work)
 
     def save(self) -> None:
         """Put the session into the scene, so that it is part of the ``.mrb``; called soon after each change."""
@@ -316,7 +324,8 @@ class Workbench(VTKObservationMixin):
             self.problem.emit(error)  # the volume opens all the same, with an empty session
         self.work = work
         self._hand_edits = HandEdits(segmentation_node, work.volume, lambda: self.prompter.slice.axis)
-        for event in (slicer.vtkSegmentation.SourceRepresentationModified,):
+        edits = slicer.vtkSegmentation.SourceRepresentationModified, slicer.vtkSegmentation.SegmentModified  # and undo
+        for event in edits:
             self.addObserver(segmentation_node, event, self._on_segmentation_edited)
         for event in (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved):
             self.addObserver(segmentation_node, event, self._on_segments_changed)
@@ -342,6 +351,7 @@ class Workbench(VTKObservationMixin):
         self._look_timer.start()
 
     def _on_segments_changed(self, *_: Any) -> None:
+        self._look_timer.start()  # not at once: undo removes all segments before it brings them back
         self.update()
 
     def _on_volume_changed(self, *_: Any) -> None:

@@ -10,28 +10,17 @@ Needs slicer-core and PySide6-Essentials, see Testing/Host/README.md. Prints one
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "Testing" / "Host"))
-sys.path.append(str(ROOT))
-
-from slicer_host.application import start  # noqa: E402
-from slicer_host.event_loop import run_for, run_until  # noqa: E402
-from slicer_host.loading import load_module, open_module  # noqa: E402
-from slicer_host.stalls import StallMeter  # noqa: E402
-
-WAIT = 300  # s
+from module_host import finish, open_samfinetune, start_host, wait_for
+from slicer_host.event_loop import run_for
+from slicer_host.stalls import StallMeter
 
 
 def main() -> None:
@@ -41,18 +30,16 @@ def main() -> None:
     parser.add_argument("--no-rendering", action="store_true")
     arguments = parser.parse_args()
     clicks = arguments.clicks
-    os.environ["SAMFINETUNE_HOME"] = tempfile.mkdtemp(prefix="bench-module-")
-    app = start()
-    app.layoutManager().window.show()
+    app = start_host()
     wall, cpu = time.perf_counter(), time.process_time()
-    widget = open_module(load_module(ROOT / "SAMFinetune" / "SAMFinetune.py"))
+    widget = open_samfinetune()
     opening = {"wall_s": round(time.perf_counter() - wall, 3), "cpu_s": round(time.process_time() - cpu, 3)}
     opening["torch"] = "torch" in sys.modules
     bench = widget.panel.bench
     view = app.layoutManager().sliceWidget("Red")._q.sliceView()
     widget.panel.input.ui.tryButton.click()
-    assert run_until(lambda: bench.prompter.candidates is not None, WAIT), bench.inference.status
-    run_until(lambda: not bench.inference.client.busy, WAIT)
+    wait_for(lambda: bench.prompter.candidates is not None, bench)
+    wait_for(lambda: not bench.inference.client.busy, bench)
     answered: list[float] = []
     bench.prompter.answered.connect(answered.append)
     position = bench.prompter.prompts()[0].prompt.position
@@ -60,12 +47,12 @@ def main() -> None:
     for number in range(clicks):
         begin = time.perf_counter()
         bench.prompter.add_point((position[0] - 2.0 * (number % 5), position[1] - 2.0 * (number // 5), position[2]))
-        assert run_until(lambda: not bench.prompter.waiting, WAIT)
+        wait_for(lambda: not bench.prompter.waiting, bench)
         view.forceRender()
         painted.append(time.perf_counter() - begin)
     bench.prompter.clear()
     bench.prompter.add_point(position)
-    assert run_until(lambda: not bench.prompter.waiting, WAIT)
+    wait_for(lambda: not bench.prompter.waiting, bench)
     bench.prompter.accept()
     if arguments.no_rendering:
         app.pauseRender()
@@ -75,22 +62,17 @@ def main() -> None:
             run_for(0.01)
         run_for(0.5)
     learning = _train(bench, arguments.steps)
-    result = {
-        "benchmark": "module",
-        "opening": opening,
-        "clicks": clicks,
-        "answered_ms": {"median": _ms(statistics.median(answered)), "max": _ms(max(answered))},
-        "painted_ms": {"median": _ms(statistics.median(painted)), "max": _ms(max(painted))},
-        "stalls_during_propagation": propagating.summary(),
-        "stalls_during_training": learning,
-        "rendered": not arguments.no_rendering,
-        "model": str(bench.inference.info),
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-    }
-    bench.inference.close()
-    print(json.dumps(result), flush=True)
-    os._exit(0)
+    finish(
+        "module",
+        bench,
+        opening=opening,
+        clicks=clicks,
+        answered_ms={"median": _ms(statistics.median(answered)), "max": _ms(max(answered))},
+        painted_ms={"median": _ms(statistics.median(painted)), "max": _ms(max(painted))},
+        stalls_during_propagation=propagating.summary(),
+        stalls_during_training=learning,
+        rendered=not arguments.no_rendering,
+    )
 
 
 def _train(bench: Any, steps: int) -> dict[str, Any]:
@@ -117,7 +99,7 @@ def _train(bench: Any, steps: int) -> dict[str, Any]:
             row, col = np.argwhere(mask[where.index])[0]
             ras = work.volume.ijk_to_ras @ [col, row, where.index, 1]
             bench.prompter.add_point(tuple(float(x) for x in ras[:3]))
-            assert run_until(lambda: not bench.prompter.waiting, WAIT)
+            wait_for(lambda: not bench.prompter.waiting, bench)
             clicks += 1
             run_for(0.5)
     status = bench.learning.status

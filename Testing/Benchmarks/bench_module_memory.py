@@ -9,27 +9,14 @@ PySide6-Essentials.
 """
 
 import argparse
-import json
-import os
-import platform
-import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "Testing" / "Host"))
-sys.path.append(str(ROOT))
-
-from slicer_host.application import start  # noqa: E402
-from slicer_host.event_loop import run_for, run_until  # noqa: E402
-from slicer_host.loading import load_module, open_module  # noqa: E402
-from slicer_host.stalls import StallMeter  # noqa: E402
-
-WAIT = 600  # s
+from module_host import finish, open_samfinetune, start_host, wait_for
+from slicer_host.event_loop import run_for
+from slicer_host.stalls import StallMeter
 
 
 def main() -> None:
@@ -37,10 +24,8 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=300)
     parser.add_argument("--size", type=int, default=512, help="rows and columns")
     arguments = parser.parse_args()
-    os.environ["SAMFINETUNE_HOME"] = tempfile.mkdtemp(prefix="bench-memory-")
-    app = start()
-    app.layoutManager().window.show()
-    widget = open_module(load_module(ROOT / "SAMFinetune" / "SAMFinetune.py"))
+    start_host()
+    widget = open_samfinetune()
     bench = widget.panel.bench
     run_for(0.5)
     before = _memory("self", "VmRSS")
@@ -53,38 +38,33 @@ def main() -> None:
     volume_mb = node.GetImageData().GetActualMemorySize() / 1024
     # Loading a volume is a pause in Slicer too; from here on nothing may be.
     with StallMeter() as meter:
-        assert run_until(lambda: bench.inference.info is not None, WAIT), bench.inference.status
+        wait_for(lambda: bench.inference.info is not None, bench)
         seconds = {"opened": _since(begin)}
         clicks = _annotate(bench, shape)
         seconds["annotated"] = _since(begin)
         after_clicks = _memory("self", "VmHWM")
         bench.propagation.start()
-        assert run_until(lambda: not bench.propagation.running, 3 * WAIT)
+        wait_for(lambda: not bench.propagation.running, bench, 1800)
         run_for(1.5)  # what follows, such as keeping the session in the scene
         seconds["propagated"] = _since(begin)
     assert bench.propagation.summary, widget.panel.propagate.messages.text
     host = _memory("self", "VmHWM") - before
     worker = max(_memory(str(pid), "VmHWM") for pid in _children())
-    result = {
-        "benchmark": "module memory",
-        "shape": list(shape),
-        "volume_mb": round(volume_mb),
-        "host_before_mb": round(before),
-        "host_peak_above_mb": {"opened_and_prompted": round(after_clicks - before), "propagated": round(host)},
-        "worker_peak_mb": round(worker),
-        "together_gib": round((host + worker) / 1024, 2),
-        "click_ms": [round(1000 * click) for click in clicks],
-        "seconds": seconds,
-        "opening_stall": opening.summary(),
-        "stalls": meter.summary(),
-        "summary": bench.propagation.summary,
-        "model": str(bench.inference.info),
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-    }
-    bench.inference.close()
-    print(json.dumps(result), flush=True)
-    os._exit(0)
+    finish(
+        "module memory",
+        bench,
+        shape=list(shape),
+        volume_mb=round(volume_mb),
+        host_before_mb=round(before),
+        host_peak_above_mb={"opened_and_prompted": round(after_clicks - before), "propagated": round(host)},
+        worker_peak_mb=round(worker),
+        together_gib=round((host + worker) / 1024, 2),
+        click_ms=[round(1000 * click) for click in clicks],
+        seconds=seconds,
+        opening_stall=opening.summary(),
+        stalls=meter.summary(),
+        summary=bench.propagation.summary,
+    )
 
 
 def _add_volume(shape: tuple[int, int, int]) -> Any:
@@ -123,7 +103,7 @@ def _annotate(bench: Any, shape: tuple[int, int, int]) -> list[float]:
         bench.go_to(SliceIndex("k", k))
         ras = bench.work.volume.ijk_to_ras @ [shape[2] / 2, shape[1] / 2, k, 1]
         bench.prompter.add_point(tuple(float(x) for x in ras[:3]))
-        assert run_until(lambda: not bench.prompter.waiting, WAIT)
+        wait_for(lambda: not bench.prompter.waiting, bench)
         bench.prompter.accept()
         run_for(0.3)
     for k in (middle - reach - 1, middle + reach + 1):

@@ -53,6 +53,7 @@ class RegionClient:
         self.on_notice: Callable[[Any], None] | None = None
         self.failure: Exception | None = None
         self.log: list[str] = []
+        self.propagations: list[Any] = []
         self._tasks: deque[_Task] = deque()
         self.closed = False
 
@@ -80,6 +81,8 @@ class RegionClient:
         from dataclasses import replace
 
         from SAMFinetuneLogic.propagation.volume import propagate_volume
+
+        self.propagations.append(options)
 
         def run(task: _Task) -> Any:
             chosen = replace(options, method="interpolate")

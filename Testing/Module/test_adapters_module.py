@@ -75,6 +75,10 @@ def test_an_automatic_adapter_segments_the_ticked_volumes(bench, job):
     assert bench.panel.messages.text == "" and "2 of 2" in ui.collectionSummary.text
     assert [node.GetName() for node in bench.applying.results] == ["second segmentation", "third segmentation"]
     base, info = load_model(str(bench.model_file), "cpu"), read_adapter(made.adapter)
+    bench.open(second)
+    assert bench.work.segmentation_node is bench.applying.results[0]
+    doubts = [entry.doubt for entry in bench.review.entries]
+    assert doubts and doubts == sorted(doubts, reverse=True)
     for node, segmentation in zip((second, third), bench.applying.results, strict=True):
         expected = predict_volume(load_adapter(base, made.adapter), info, base, read_volume(node).volume)
         np.testing.assert_array_equal(labels_of(segmentation, node), expected.labels.voxels)
@@ -94,8 +98,16 @@ def test_its_result_on_the_open_volume_is_one_undo(bench, job):
     assert bench.panel.messages.text == ""
     assert segmentation.GetSegmentation().GetNumberOfSegments() == before + 2
     assert labels_of(segmentation, bench.work.volume_node).any()
-    assert not bench.review.entries and "does not say where it is in doubt" in bench.review_panel.ui.reviewLabel.text
+    review, ui = bench.review, bench.review_panel.ui
+    doubts = [entry.doubt for entry in review.entries]
+    assert len(doubts) > 2 and doubts == sorted(doubts, reverse=True) and doubts[0] > 0
+    assert {bench.work.name(entry.segment) for entry in review.entries} == {"large", "rest"}
+    assert "the adapter is likely to have wrong" in ui.reviewLabel.text and ui.reviewTable.rowCount == len(doubts)
+    first = review.entries[0]
+    ui.reviewNextButton.click()
+    assert (bench.prompter.slice, bench.prompter.segment) == (first.slice, first.segment)
     bench.undo()
+    assert not review.entries and "Taken back" in bench.panel.ui.collectionSummary.text
     assert segmentation.GetSegmentation().GetNumberOfSegments() == before
 
 

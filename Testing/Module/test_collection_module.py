@@ -123,10 +123,15 @@ def test_learning_and_the_open_volume_with_one_undo(bench):
     dice = 2 * (after & truth)[filled].sum() / (after[filled].sum() + truth[filled].sum())
     assert dice > 0.5, dice  # random weights: enough to see that the answer is in its place
     assert annotated_slices(segmentation, bench.prompter.segment, bench.work.volume, "k") == (3, 5, 8)
+    said = ui.collectionSummary.text
+    assert f"Results in {segmentation.GetName()}." in said
     bench.undo()
     np.testing.assert_array_equal(array_of(segmentation, bench.work.volume_node), before)
+    assert f"Taken back in {segmentation.GetName()}." in ui.collectionSummary.text
+    assert "Results in" not in ui.collectionSummary.text
     bench.redo()
     np.testing.assert_array_equal(array_of(segmentation, bench.work.volume_node), after)
+    assert ui.collectionSummary.text == said
 
 
 def test_slices_of_the_open_volume_are_reviewed_in_order_of_doubt(bench):

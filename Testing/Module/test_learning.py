@@ -59,6 +59,20 @@ def test_a_job_holds_the_annotated_slices_and_no_names(without_launch):
     assert "blocks" not in (job.path / "job.json").read_text()
 
 
+def test_slices_that_are_left_out_are_named(without_launch):
+    bench = without_launch.bench
+    first = bench.prompter.segment
+    bench.select_segment(bench.add_segment("other"))
+    for k in (3, 5, 7, 8):
+        bench.go_to(SliceIndex("k", k))
+        bench.prompter.mark_done()
+    bench.select_segment(first)
+    without_launch.panel.learn.ui.learnButton.click()
+    assert "Slices 4 are annotated for some of the segments only" in without_launch.panel.learn.messages.text
+    data, _ = read_snapshot(bench.learning.job.data)
+    assert [entry.slice.index for entry in data.slices] == [3, 5, 7, 8]
+
+
 def test_a_job_for_whole_volumes_learns_from_slices_turned_alike(without_launch):
     panel, bench = without_launch.panel.learn, without_launch.bench
     panel.ui.modeSelector.setCurrentIndex(1)

@@ -6,6 +6,9 @@ import slicer
 from module_scene import BRIGHT, ras_of, settle, two_blocks
 from mouse import click, drag, view_of
 
+from SAMFinetuneLogic.errors import ModelError
+from SAMFinetuneLogic.imaging.axes import SliceIndex
+
 
 def written(opened, segment_id=None):
     """The segment as an array on the volume's grid, read by Slicer's own function."""
@@ -187,3 +190,69 @@ def test_coronal_and_sagittal_views(blocks):
         assert candidates.mask.sum() == (8 * 28 if axis == "j" else 8 * 20)
         blocks.bench.prompter.clear()
         blocks.panel.prompt.ui.positiveButton.click()
+
+
+def test_a_prompt_that_was_not_answered_is_named_and_asked_again_once_it_changes(blocks):
+    bench, ui = blocks.bench, blocks.panel.prompt.ui
+    bench.prompter.add_point(ras_of(blocks, 5, 20, 25))
+    settle(blocks)
+    bench.go_to(SliceIndex("k", 7))
+    blocks.clients[0].failure = ModelError("The GPU is out of memory: choose the CPU under Input.")
+    bench.prompter.add_point(ras_of(blocks, 7, 20, 25))
+    settle(blocks)
+    assert not bench.prompter.waiting and [t.slice.index for t in bench.prompter.failed_targets] == [7]
+    assert "Not answered" in ui.candidateLabel.text
+    ui.acceptButton.click()
+    assert "axial k = 7 was not answered" in blocks.panel.prompt.messages.text
+    assert len(bench.prompter.prompts()) == 2  # nothing is lost
+    bench.prompter.add_point(ras_of(blocks, 7, 15, 20))
+    settle(blocks)
+    assert not bench.prompter.failed_targets
+    assert bench.prompter.accept().slices == 2
+
+
+def test_prompts_of_a_removed_segment_do_not_stand_in_the_way(blocks):
+    bench = blocks.bench
+    first = bench.prompter.segment
+    bench.prompter.add_point(ras_of(blocks, 5, 20, 25))
+    settle(blocks)
+    second = bench.add_segment("other")
+    bench.select_segment(first)
+    bench.remove_segment()
+    assert bench.prompter.segment == second
+    bench.prompter.add_point(ras_of(blocks, 5, 40, 50))
+    settle(blocks)
+    assert [target.segment for target in bench.prompter.pending] == [second]
+    blocks.panel.prompt.ui.acceptButton.click()
+    assert blocks.panel.prompt.messages.text == ""
+    array = slicer.util.arrayFromSegmentBinaryLabelmap(bench.work.segmentation_node, second, blocks.node)
+    assert array.sum() == 12 * 12
+
+
+def test_the_prompts_of_a_removed_segment_come_back_with_it(blocks):
+    bench = blocks.bench
+    first = bench.prompter.segment
+    bench.prompter.add_point(ras_of(blocks, 5, 20, 25))
+    settle(blocks)
+    bench.add_segment("other")
+    bench.select_segment(first)
+    bench.remove_segment()
+    assert bench.prompter.pending == ()
+    blocks.panel.ui.segmentEditor.undo()
+    bench.select_segment(first)
+    assert [target.segment for target in bench.prompter.pending] == [first]
+
+
+def test_an_roi_is_a_box_through_its_slices_and_says_how_many_are_owed(blocks):
+    bench, panel = blocks.bench, blocks.panel.prompt
+    roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "R")
+    panel.ui.roiSelector.setCurrentNode(roi)
+    panel.ui.roiButton.click()
+    assert "Nothing of R is placed yet" in panel.messages.text
+    first, last = np.array(ras_of(blocks, 4, 12, 14)), np.array(ras_of(blocks, 6, 20, 22))
+    roi.SetCenterWorld(*((first + last) / 2))
+    roi.SetSizeWorld(*np.abs(last - first))
+    panel.ui.roiButton.click()
+    assert panel.messages.text == "" and bench.prompter.owed == 3
+    settle(blocks)
+    assert bench.prompter.owed == 0 and bench.prompter.accept().slices == 3

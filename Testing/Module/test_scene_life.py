@@ -9,6 +9,9 @@ from slicer_host.event_loop import run_for, run_until
 
 from SAMFinetuneLogic.errors import ModelError
 from SAMFinetuneLogic.imaging.axes import SliceIndex
+from SAMFinetuneLogic.jobs.folder import JobFolder
+from SAMFinetuneLogic.mrml.session_record import load_work
+from SAMFinetuneLogic.worker.tasks import Notice
 
 
 def save_scene(folder):
@@ -293,3 +296,61 @@ def test_a_wrong_window_is_refused_and_the_right_one_stays(blocks):
     selector._q.lineEdit().editingFinished.emit()
     assert "above zero" in blocks.panel.input.messages.text
     assert blocks.bench.state.window == "auto" and blocks.bench.work is not None
+
+
+def test_a_missing_adapter_is_reported_in_the_open_and_stays_known(blocks, tmp_path):
+    bench, panel = blocks.bench, blocks.panel
+    adapter = tmp_path / "job" / "adapter"
+    adapter.mkdir(parents=True)
+    bench.learning.adapter = adapter
+    bench.save()
+    save_scene(tmp_path)
+    slicer.mrmlScene.Clear(0)
+    bench.learning.adapter = None
+    adapter.rmdir()
+    panel.ui.learnSection.collapsed = True
+    load_scene(tmp_path)
+    assert bench.work is not None and bench.learning.adapter is None
+    assert "choose one under Learn" in panel.learn.messages.text and not panel.ui.learnSection.collapsed
+    bench.save()
+    record = load_work(bench.work.volume_node, bench.work.segmentation_node, bench.work.volume)
+    assert record.adapters[record.active_adapter].path == adapter
+    bench.learning.use(None)  # the user's word
+    bench.save()
+    record = load_work(bench.work.volume_node, bench.work.segmentation_node, bench.work.volume)
+    assert record.active_adapter is None
+
+
+def test_a_deleted_job_folder_does_not_keep_the_session_from_being_saved(blocks, tmp_path):
+    bench = blocks.bench
+    bench.learning.adapter, bench.learning.job = tmp_path / "gone" / "adapter", JobFolder(tmp_path / "gone")
+    bench.prompter.add_point(ras_of(blocks, 5, 20, 25))
+    settle(blocks)
+    bench.save()
+    record = load_work(bench.work.volume_node, bench.work.segmentation_node, bench.work.volume)
+    assert len(record.session["prompts"]) == 1 and record.jobs == ()
+    bench.learning.job = None
+
+
+def test_a_restart_of_the_models_process_is_told_and_its_log_copied(blocks):
+    import qt
+
+    client, ui = blocks.clients[0], blocks.panel.input.ui
+    client.on_notice(Notice("The model's process ended and was started again.", "details", restarted=True))
+    assert "started again" in blocks.panel.input.messages.text
+    ui.copyLogButton.click()
+    copied = qt.QApplication.clipboard().text()
+    assert "started again" in copied and "embed" in copied  # the last is of the client's own log
+
+
+def test_a_notice_on_the_volume_is_shown_once(opened):
+    """Closed by the user, it stays closed, and an error is not hidden behind it."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "two components")
+    slicer.util.updateVolumeFromArray(node, np.repeat(two_blocks()[..., None], 2, axis=3))
+    messages = opened.panel.input.messages
+    opened.bench.open(node)
+    assert opened.bench.work.notices and messages.text
+    messages.close_button.click()
+    opened.bench.go_to(SliceIndex("k", 7))
+    opened.bench.changed.emit()
+    assert messages.text == ""

@@ -186,3 +186,13 @@ def test_a_collections_result_is_taken_back_whole(bench):
     bench.redo()
     assert segmentation.GetSegmentation().GetNumberOfSegments() == 2
     assert array_of_node(segmentation, node).any()
+
+
+def test_a_slice_confirmed_meanwhile_is_confirmed_as_it_comes_to_be(tower):
+    bench = tower.bench
+    bench.go_to(SliceIndex("k", 40))
+    propagate_half(tower)
+    tower.panel.prompt.ui.doneButton.click()
+    until_written(tower)
+    np.testing.assert_array_equal(block(tower), tall() == BRIGHT)
+    assert 40 in bench.propagation.annotated()

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 import slicer
 from module_scene import ras_of, settle, two_blocks
-from slicer_host.event_loop import run_until
+from slicer_host.event_loop import run_for, run_until
 
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 
@@ -53,6 +53,18 @@ def test_propagation_fills_in_and_is_one_step_of_undo(propagated):
     assert bench.propagation.annotated() == (1, 3, 8, 10)  # what was filled in is not annotated
     bench.undo()
     assert array_of(propagated, segment).sum() == 2 * 20 * 28
+
+
+def test_the_chosen_method_is_what_the_model_is_asked_for(propagated):
+    bench, ui = propagated.bench, propagated.panel.propagate.ui
+    chosen = []
+    for row in range(ui.methodSelector.count):
+        ui.methodSelector.setCurrentIndex(row)
+        ui.propagateButton.click()
+        assert run_until(lambda: not bench.propagation.running, 60)
+        options = propagated.clients[-1].propagations[-1]
+        chosen.append((options.method, options.adapt))
+    assert chosen == [("auto", True), ("auto", False), ("interpolate", True), ("propagate", True), ("fewshot", True)]
 
 
 def test_all_segments_are_filled_in_each_from_its_own_slices(blocks):
@@ -147,8 +159,6 @@ def test_cancel_writes_nothing(blocks):
     blocks.panel.propagate.ui.propagateButton.click()
     blocks.panel.propagate.ui.propagateCancelButton.click()
     assert not bench.propagation.running
-    from slicer_host.event_loop import run_for
-
     run_for(0.2)
     np.testing.assert_array_equal(array_of(blocks, bench.prompter.segment), before)
 
@@ -189,3 +199,81 @@ def test_other_formats(propagated, tmp_path, kind):
     image = sitk.ReadImage(str(tmp_path / name))
     voxels = sitk.GetArrayFromImage(image)
     assert (voxels > 0).sum() == array_of(propagated, propagated.bench.prompter.segment).sum()
+
+
+def test_an_undone_propagation_is_claimed_no_longer(propagated):
+    bench, ui, review = propagated.bench, propagated.panel.propagate.ui, propagated.panel.review.ui
+    said, following = ui.estimateLabel.text, bench.review.next_slice
+    assert said.startswith("Filled in") and following is not None and not review.annotateRow.isHidden()
+    bench.go_to(SliceIndex("k", 5))
+    bench.prompter.add_box([ras_of(propagated, 5, 12, 14), ras_of(propagated, 5, 20, 22)])
+    settle(propagated)
+    bench.prompter.accept()
+    assert ui.estimateLabel.text == said  # corrected, and there
+    bench.undo()
+    assert ui.estimateLabel.text == said
+    bench.undo()
+    assert ui.estimateLabel.text == "" and bench.propagation.summary == ""
+    assert bench.review.next_slice is None and review.annotateRow.isHidden()
+    bench.redo()
+    assert ui.estimateLabel.text == said and bench.review.next_slice == following
+
+
+def test_the_editors_own_undo_is_noticed_too(propagated):
+    label = propagated.panel.propagate.ui.estimateLabel
+    run_for(1.5)  # nothing else is to come
+    assert label.text
+    propagated.panel.ui.segmentEditor.undo()
+    assert run_until(lambda: label.text == "")
+    propagated.panel.ui.segmentEditor.redo()
+    assert run_until(lambda: label.text.startswith("Filled in"))
+
+
+def test_a_removed_segment_is_claimed_no_longer(propagated):
+    bench, ui = propagated.bench, propagated.panel.propagate.ui
+    bench.add_segment("other")
+    bench.select_segment(bench.review.entries[0].segment)
+    propagated.panel.input.ui.removeSegmentButton.click()
+    assert run_until(lambda: ui.estimateLabel.text == "")
+    assert bench.review.entries == () and bench.review.next_slice is None
+    bench.undo()
+    assert ui.estimateLabel.text.startswith("Filled in") and bench.review.entries
+
+
+def test_a_slice_that_is_right_takes_its_preview_with_it(propagated):
+    bench, ui = propagated.bench, propagated.panel.review.ui
+    ui.reviewNextButton.click()
+    entry = bench.review.entries[0]
+    segment = bench.add_segment("other")
+    bench.select_segment(entry.segment)
+    k = entry.slice.index
+    bench.prompter.add_box([ras_of(propagated, k, 12, 14), ras_of(propagated, k, 20, 22)])
+    settle(propagated)
+    bench.select_segment(segment)  # whatever is selected meanwhile
+    ui.reviewAcceptButton.click()
+    assert propagated.panel.review.messages.text == "" and not bench.prompter.pending
+    small = np.zeros((56, 64), dtype=bool)
+    small[12:21, 14:23] = True
+    np.testing.assert_array_equal(array_of(propagated, entry.segment)[k], small)
+    assert entry not in bench.review.entries
+    bench.select_segment(entry.segment)
+    assert k in bench.propagation.annotated()
+
+
+def test_export_says_what_one_label_map_cannot_hold(propagated, tmp_path):
+    bench, panel = propagated.bench, propagated.panel.export
+    first, second = bench.prompter.segment, bench.add_segment("inside")
+    bench.editor_node.SetOverwriteMode(bench.editor_node.OverwriteNone)
+    mask = np.zeros((56, 64), dtype=bool)
+    mask[12:21, 14:23] = True
+    bench.work.writer.write_slice(second, SliceIndex("k", 5), mask)
+    assert array_of(propagated, first)[5][mask].all()
+    panel.ui.exportFolder.currentPath = str(tmp_path)
+    panel.ui.exportButton.click()
+    assert "81 voxels belong to several segments" in panel.messages.text and "Written" in panel.ui.exportResult.text
+    panel.ui.exportName.text = "each"
+    panel.ui.formatSelector.setCurrentIndex(panel.ui.formatSelector.findData("nifti_files"))
+    panel.ui.exportButton.click()
+    assert panel.messages.text == ""
+    each = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "each_Segment_1.nii.gz")))
+    assert each[5][mask].all()

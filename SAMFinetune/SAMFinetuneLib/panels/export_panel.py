@@ -5,7 +5,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from SAMFinetuneLib.exporting import FORMATS, export
+from SAMFinetuneLib.exporting import FORMATS, Exported, export
 from SAMFinetuneLib.panels.panel import Panel
 from SAMFinetuneLib.workbench import Workbench
 
@@ -22,8 +22,8 @@ class ExportPanel(Panel):
         bench.changed.connect(self.update)
         self.update()
 
-    def export(self) -> tuple[Path, ...]:
-        """Write what is chosen; returns the files."""
+    def export(self) -> Exported:
+        """Write what is chosen."""
         self.ui.exportResult.text = ""
         folder = Path(self.ui.exportFolder.currentPath)
         self.bench.writing.finish()
@@ -36,8 +36,10 @@ class ExportPanel(Panel):
             self.bench.state.model,
         )
         self.bench.preferences.export_folder = folder
-        names = ", ".join(path.name for path in written)
+        names = ", ".join(path.name for path in written.paths)
         self.ui.exportResult.text = _("Written to {folder}: {names}").format(folder=folder, names=names)
+        if written.notice:
+            self.messages.show_notice(written.notice)
         return written
 
     def update(self) -> None:

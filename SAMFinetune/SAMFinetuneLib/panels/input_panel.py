@@ -25,6 +25,7 @@ class InputPanel(Panel):
         super().__init__(bench, layout, resources, "InputPanel")
         self._log = log
         self._updating = False
+        self._noticed: Any = None
         self.download = ModelDownload()
         self._fill()
         self._connect()
@@ -43,6 +44,11 @@ class InputPanel(Panel):
         from SAMFinetuneLib.try_it import try_it  # brings scipy, too slow for opening the module
 
         try_it(self.bench)
+
+    def copy_log(self) -> None:
+        """Put the log of the module and of the model's process on the clipboard."""
+        texts = (self._log.text(), self.bench.inference.log_text())
+        qt.QApplication.clipboard().setText("\n".join(text for text in texts if text))
 
     def close(self) -> None:
         """Stop a download."""
@@ -90,9 +96,10 @@ class InputPanel(Panel):
         self.on_click(ui.downloadButton, self._start_download)
         self.on_click(ui.downloadCancelButton, self.download.cancel)
         self.on_click(ui.clearCacheButton, self.bench.inference.forget)
-        self.on_click(ui.copyLogButton, lambda: qt.QApplication.clipboard().setText(self._log.text()))
+        self.on_click(ui.copyLogButton, self.copy_log)
         self.bench.changed.connect(self.update)
         self.bench.inference.changed.connect(self._show_device)
+        self.bench.inference.noticed.connect(self.messages.show_notice)
         self.bench.problem.connect(self.messages.show_error)
         self.download.changed.connect(self._on_download)
 
@@ -109,8 +116,10 @@ class InputPanel(Panel):
                 self.ui.windowSelector.setEditText(state.window)
         self.ui.addSegmentButton.enabled = work is not None
         self.ui.removeSegmentButton.enabled = work is not None and bool(state and state.segment)
-        if work is not None and work.notices:
-            self.messages.show_notice(" ".join(work.notices))
+        if work is not self._noticed:  # once for each volume: the user may close it, and errors take its place
+            self._noticed = work
+            if work is not None and work.notices:
+                self.messages.show_notice(" ".join(work.notices))
         self._show_model()
         self._show_device()
 

@@ -16,7 +16,7 @@ MODES = (("prompts", "Better answers to prompts"), ("automatic", "Whole volumes 
 COLUMNS = ("Structure", "Slices", "Dice base", "Dice adapted")
 _STATES = {
     "prepared": "Starting ...",
-    "queued": "Waiting for another job to end.",
+    "queued": "Queued.",
     "running": "Learning",
     "judging": "Comparing base and adapted model on held-out slices ...",
     "done": "Done.",
@@ -62,6 +62,8 @@ class LearnPanel(Panel):
         """Adapt with the chosen strategy, for the chosen use."""
         self.bench.collect_hand_edits()
         self.bench.learning.start(self.ui.strategySelector.currentData, self.ui.modeSelector.currentData)
+        if self.bench.learning.notices:
+            self.messages.show_notice(" ".join(self.bench.learning.notices))
 
     def update(self) -> None:
         """Show the job and the adapters."""

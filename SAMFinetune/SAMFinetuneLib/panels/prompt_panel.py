@@ -11,7 +11,6 @@ from SAMFinetuneLib.tools.toolbelt import Tool, Toolbelt
 from SAMFinetuneLib.workbench import Workbench
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.mrml.annotated import annotated_slices
-from SAMFinetuneLogic.mrml.markups import prompts_of
 
 
 class PromptPanel(Panel):
@@ -107,7 +106,11 @@ class PromptPanel(Panel):
             others = len(prompter.pending) - 1
             if others > 0:
                 text += _(" (and {others} more on other slices)").format(others=others)
+            if prompter.waiting:
+                text += _(" ({count} slices still to be answered)").format(count=prompter.owed)
             self.ui.candidateLabel.text = " ".join((text, *candidates.notices))
+        elif prompter.target in prompter.failed_targets:
+            self.ui.candidateLabel.text = _("Not answered: take the prompt back, or change it to ask again")
         elif prompter.waiting:
             self.ui.candidateLabel.text = _("The model is at work ...")
         else:
@@ -151,5 +154,4 @@ class PromptPanel(Panel):
         node = self.ui.roiSelector.currentNode()
         if node is None:
             raise InputError("Choose an ROI first: draw one with Slicer's Markups.")
-        for prompt in prompts_of(node, self.bench.prompter.work.volume, self.bench.prompter.slice.axis):
-            self.bench.prompter.add(prompt)
+        self.bench.prompter.add_markup(node)

@@ -10,8 +10,10 @@ from SAMFinetuneLib.workbench import Workbench
 from SAMFinetuneLogic.errors import SAMFinetuneError
 from SAMFinetuneLogic.propagation.options import PropagationOptions
 
+QUICK = "quick"
 METHODS = (
-    ("auto", "Best mix (recommended)"),
+    ("auto", "Best mix, learning from the slices (recommended)"),
+    (QUICK, "Best mix, without learning (faster)"),
     ("interpolate", "Outline between slices, without the model"),
     ("propagate", "Model, from slice to slice"),
     ("fewshot", "Few-shot decoder (takes longer)"),
@@ -41,9 +43,11 @@ class PropagatePanel(Panel):
         """Fill in, as chosen."""
         first, last = self.ui.fromSlice.value, self.ui.toSlice.value
         self.bench.collect_hand_edits()
+        method = self.ui.methodSelector.currentData
         self.bench.propagation.start(
             PropagationOptions(
-                method=self.ui.methodSelector.currentData,
+                method="auto" if method == QUICK else method,
+                adapt=method != QUICK,
                 direction=self.ui.directionSelector.currentData,
                 first=None if first < 0 else first,
                 last=None if last < 0 else last,

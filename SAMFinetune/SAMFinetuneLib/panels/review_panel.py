@@ -7,7 +7,6 @@ import qt
 from slicer.i18n import tr as _
 
 from SAMFinetuneLib.panels.panel import Panel
-from SAMFinetuneLib.review import UNKNOWN
 from SAMFinetuneLib.workbench import Workbench
 
 COLUMNS = ("Slice", "Segment", "In doubt", "Distance")
@@ -60,13 +59,12 @@ class ReviewPanel(Panel):
             self.ui.annotateLabel.text = _("Annotating {slice} would help most.").format(slice=where)
 
     def _state(self, count: int) -> str:
-        note = self.bench.review.note
         if not count:
-            return note if note == UNKNOWN else _("Nothing to review: propagate, or apply a collection to this volume.")
+            return _("Nothing to review: propagate, or apply a collection or an adapter to this volume.")
         text = _("{count} slices, the most doubtful first.").format(count=count)
         if count > MOST_ROWS:
             text += " " + _("The first {shown} are listed.").format(shown=MOST_ROWS)
-        return " ".join((text, _("Correct a slice by prompts or by hand, or confirm it."), note))
+        return " ".join((text, _("Correct a slice by prompts or by hand, or confirm it."), self.bench.review.note))
 
     def _fill(self) -> None:
         table, work = self.ui.reviewTable, self.bench.review.work

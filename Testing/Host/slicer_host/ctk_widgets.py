@@ -34,7 +34,7 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
     def childEvent(self, event: QtCore.QChildEvent) -> None:
         super().childEvent(event)
         if event.added() and getattr(self, "_collapsed", False):
-            QtCore.QTimer.singleShot(0, self._show)
+            QtCore.QTimer.singleShot(0, self, self._show)  # not if it is deleted before
 
     def _get_text(self) -> str:
         return self._header.text()
