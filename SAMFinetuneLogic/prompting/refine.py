@@ -37,9 +37,6 @@ CORRECTED_MARGIN = 1.5
 BOX_INPUT = 224
 """Pixels a side of the input for the crop around a box, where the weights are not bound to one size: outlines get
 sharper. With 256 it is no better, and carelessly drawn boxes lose."""
-CORRECTED_INPUT = 192
-"""The same for the closer look at what several clicks tell. The look after the first click keeps the coarser input: it
-gains nothing by a finer one, which takes more than twice as long."""
 SINGLE_MASK_BONUS = 0.05
 """By so much IoU with the box must the extent of another candidate be better to come before the single mask."""
 
@@ -73,15 +70,14 @@ def refine(
     crop = _closer_look(predictor, embedded, prompts, found > 0)
     if crop is None:
         return first
-    finer = _finer(predictor, CORRECTED_INPUT) if _is_corrected(predictor, prompts) else predictor
-    closer = finer.embed(embedded.image.cropped(crop))
+    closer = predictor.embed(embedded.image.cropped(crop))
     coarse = found[crop.slices]
     inside = _into_crop(prompts, crop)
     mask_prompt = None
     if "mask" in predictor.model.entry.prompts and (coarse > 0).any():
-        mask_prompt = closer.transform.mask_to_prompt(coarse, finer.model.mask_size)[0].cpu().numpy()
+        mask_prompt = closer.transform.mask_to_prompt(coarse, predictor.model.mask_size)[0].cpu().numpy()
     box = inside.boxes[0] if len(inside.boxes) else None
-    second = finer.predict(closer, inside.points, inside.labels, box, mask_prompt, multimask=False)
+    second = predictor.predict(closer, inside.points, inside.labels, box, mask_prompt, multimask=False)
     if _disagrees(second.mask, coarse > 0, crop, embedded.image.shape):
         return first
     return _paste(predictor, embedded, first, second, crop)
@@ -104,7 +100,7 @@ def look_into_box(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: S
     if not looks_into_boxes(predictor) or len(prompts.boxes) != 1:
         return None
     crop = _box_crop(embedded, prompts)
-    closer = _finer(predictor, BOX_INPUT)
+    closer = predictor.finer(BOX_INPUT) if predictor.model.preprocessing.size < BOX_INPUT else predictor
     view = closer.embed(embedded.image if crop is None else embedded.image.cropped(crop))
     inside = prompts if crop is None else _into_crop(prompts, crop)
     alone = not len(inside.points) and predictor.model.entry.multimask
@@ -129,16 +125,6 @@ def looks_into_boxes(predictor: SlicePredictor) -> bool:
 
 def _sees_coarsely(predictor: SlicePredictor) -> bool:
     return predictor.model.preprocessing.size <= COARSE_INPUT
-
-
-def _finer(predictor: SlicePredictor, size: int) -> SlicePredictor:
-    """The predictor with an input of so many pixels a side, or as it is where it has at least as many."""
-    return predictor.finer(size) if predictor.model.preprocessing.size < size else predictor
-
-
-def _is_corrected(predictor: SlicePredictor, prompts: SlicePrompts) -> bool:
-    """Whether several clicks tell what to look closer at, and the network saw it coarsely."""
-    return len(prompts.points) > 1 and _sees_coarsely(predictor)
 
 
 def _box_crop(embedded: EmbeddedSlice, prompts: SlicePrompts) -> Crop | None:
@@ -183,7 +169,7 @@ def _closer_look(
     """The crop to look at, or None where a second look cannot help."""
     if len(prompts.boxes) and looks_into_boxes(predictor):
         return _box_crop(embedded, prompts)
-    bounds, corrected = object_bounds(mask, prompts), _is_corrected(predictor, prompts)
+    bounds, corrected = object_bounds(mask, prompts), len(prompts.points) > 1 and _sees_coarsely(predictor)
     if bounds is None or not _is_small(bounds, embedded, corrected):
         return None
     if "mask" not in predictor.model.entry.prompts and not len(prompts.points) and not len(prompts.boxes):

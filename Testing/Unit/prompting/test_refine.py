@@ -317,24 +317,3 @@ def test_a_crop_holds_the_object_with_a_margin_and_lies_within_the_slice(data):
 def test_a_slightly_different_mask_finds_the_same_crop_mostly():
     crops = {crop_around((100 + d, 200 - d, 130 + d, 228), (512, 512), (0.7, 0.7)) for d in range(-2, 3)}
     assert len(crops) <= 2
-
-
-@pytest.mark.parametrize("clicks, sizes", [(1, []), (2, [192])])
-def test_only_what_several_clicks_tell_is_looked_at_with_a_finer_input(clicks, sizes):
-    found = []
-
-    class AnySize(SharpEyes):
-        def finer(self, size):
-            found.append(size)
-            return self
-
-    eyes = AnySize()
-    truth = disc((300, 300), (150, 150), 20)
-    image = SliceImage(255 * truth.astype(np.uint8), (1.0, 1.0), SliceIndex("k", 0), Window(0.0, 255.0, "as_is"))
-    embedded = eyes.embed(image)
-    points = np.array([[150.0, 150.0], [152.0, 148.0]])[:clicks]
-    prompts = SlicePrompts(points, np.ones(clicks), np.zeros((0, 4)))
-    answer = refine(eyes, embedded, prompts, eyes.predict(embedded, points, prompts.labels))
-
-    assert answer.refined
-    assert found == sizes
