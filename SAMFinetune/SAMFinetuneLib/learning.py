@@ -124,6 +124,7 @@ class Learning:
         """
         from SAMFinetuneLogic.finetuning.labelled_slices import labelled_slices
         from SAMFinetuneLogic.finetuning.schedule import settings_for
+        from SAMFinetuneLogic.finetuning.splitting import split
         from SAMFinetuneLogic.finetuning.strategy import parse_strategy
         from SAMFinetuneLogic.jobs.creating import FinetuneRequest, create_finetune_job
         from SAMFinetuneLogic.mrml.training import training_labels
@@ -139,20 +140,20 @@ class Learning:
         automatic = mode == "automatic"
         data = labelled_slices(work.volume, labels.labels, work.window, axis, labels.indices, turned=automatic)
         data = replace(data, images=("image 1",))  # the volume's name may be the patient's
-        chosen = parse_strategy(strategy)
+        chosen, parts = parse_strategy(strategy), split(data)
         request = FinetuneRequest(
             model=self._model(),
             model_sha256=self._inference.info.sha256,
             strategy=chosen,
             mode=mode,
-            settings=settings_for(chosen.preset, len(data.slices), mode),
+            settings=settings_for(chosen.preset, len(parts.train), mode),
             device=self._preferences.device,
         )
         folder = self._preferences.job_folder / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         number = 2
         while folder.exists():
             folder, number = folder.with_name(f"{folder.name.split('~')[0]}~{number}"), number + 1
-        job = create_finetune_job(folder, data, request)
+        job = create_finetune_job(folder, data, request, parts)
         self.notices = labels.notices
         self.watch(job)
         self._launch(job)
