@@ -137,7 +137,7 @@ class Collection:
         """Learn a decoder from the collection; an earlier one is continued.
 
         Args:
-            settings: None for those of the earlier fit, else the defaults.
+            settings: None for those of the earlier fit, else the defaults for segmenting other images.
             fresh: forget the earlier fit.
 
         Raises:

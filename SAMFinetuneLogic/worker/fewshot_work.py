@@ -94,7 +94,10 @@ def fit_collection(
     start: FewShotModel | None = None if request.fresh else opened.fitted(model)
     if start is not None and request.settings is not None and _build(start.settings) != _build(request.settings):
         start = None
-    fitted = fit(opened.collection, model, request.settings, start, cache, progress, cancelled)
+    settings = request.settings
+    if settings is None and start is None:
+        settings = FitSettings(purpose="other_images")  # what a collection is kept for
+    fitted = fit(opened.collection, model, settings, start, cache, progress, cancelled)
     save_collection(request.path, opened.collection, fitted)
     return fitted.record
 

@@ -96,6 +96,7 @@ def test_only_slices_that_nothing_was_learned_from_are_measured(a_folder, short_
 
 def test_an_accepted_adapter_is_what_the_user_gets(a_folder, short_trainings, monkeypatch):
     monkeypatch.setattr("SAMFinetuneLogic.finetuning.gate.GAIN", -1.0)
+    monkeypatch.setattr("SAMFinetuneLogic.finetuning.gate.BOX_LOSS", 1.0)
     report = evaluate(read_manifest(a_folder), FinetuneProtocol((4,), ("box",)), a_model(), Settings(baselines=False))
     assert _mean(report, IN_USE, "accepted_4") == 1
     assert _mean(report, IN_USE, "box_4") == _mean(report, ADAPTED, "box_4")

@@ -91,7 +91,7 @@ def test_each_stage_is_timed(remote, ask):
 
 
 def test_propagation_is_that_of_the_function(remote, a_volume, some_labels, a_predictor):
-    options = PropagationOptions(jitter=False)
+    options = PropagationOptions(jitter=False, adapt=False)
     steps = []
     task = remote.client.propagate(
         a_volume, some_labels, options, on_progress=lambda done, total: steps.append((done, total))
