@@ -12,8 +12,8 @@ from SAMFinetuneLogic.propagation.options import PropagationOptions
 
 QUICK = "quick"
 METHODS = (
-    ("auto", "Best mix, learning from the slices (recommended)"),
-    (QUICK, "Best mix, without learning (faster)"),
+    ("auto", "Best mix (recommended)"),
+    (QUICK, "Best mix without learning (faster)"),
     ("interpolate", "Outline between slices, without the model"),
     ("propagate", "Model, from slice to slice"),
     ("fewshot", "Few-shot decoder (takes longer)"),

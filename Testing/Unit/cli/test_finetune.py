@@ -72,8 +72,9 @@ def test_the_adapter_works_in_segment_and_says_where_it_comes_from(run, a_job, a
 
 def test_the_adapter_works_in_propagate_and_fewshot(run, a_job, a_pair, a_checkpoint, tmp_path):
     model = ("--model", a_checkpoint, "--adapter", a_job, "--quiet")
-    code, _, err = run("propagate", *a_pair, tmp_path / "all.nii.gz", "--slices", "5,8", *model)
+    code, _, err = run("propagate", *a_pair, tmp_path / "all.nii.gz", "--slices", "5,8", "--no-adapt", *model)
     assert code == 0, err
+    assert json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))["provenance"]["adapted"] is False
     collection = tmp_path / "c.safetensors"
     arguments = ("--pair", *a_pair, "--slices", "5,8", "--steps", 1, "--augmentations", 1, "--axis", "k")
     code, _, err = run("fewshot", "fit", collection, *arguments, *model)

@@ -38,6 +38,7 @@ def test_propagate(run, an_image, labels, a_checkpoint, tmp_path):
     assert {row["slice"] for row in rows if row["rank"] != "next"} == {"5", "7"}
     sidecar = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert "left_out_dice" in json.dumps(sidecar)
+    assert sidecar["provenance"]["adapted"] is True
 
 
 def test_without_a_network(run, an_image, labels, tmp_path):
