@@ -20,6 +20,7 @@ from SAMFinetuneLogic.imaging.windows import Window
 from SAMFinetuneLogic.metrics import tight_box
 from SAMFinetuneLogic.propagation.annotations import Annotations
 from SAMFinetuneLogic.propagation.context_network import MULTIPLE, ContextNetwork, Example, corrected, learn
+from SAMFinetuneLogic.propagation.gray import gray_part
 from SAMFinetuneLogic.propagation.levels import LIMIT, Bounds, Patch, union_bounds
 from SAMFinetuneLogic.propagation.reliability import ErrorCurve
 
@@ -113,15 +114,10 @@ class AutoContext:
     def _seen(self, view: "View", index: int, expected: Patch) -> torch.Tensor:
         last = self._annotations.count - 1
         around = [min(max(index + step, 0), last) for step in (-1, 0, 1)]
-        images = np.stack([self._gray(each, view.bounds) for each in around])
+        places = [SliceIndex(self._annotations.axis, each) for each in around]
+        images = np.stack([gray_part(self._volume, self._window, place, view.bounds) for place in places])
         levels = expected.levels(view.bounds)[None] / LIMIT
         return torch.cat([view.reduced(images / 127.5 - 1), view.reduced(levels), view.places()])
-
-    def _gray(self, index: int, bounds: Bounds) -> np.ndarray:
-        row0, col0, row1, col1 = bounds
-        pixels = self._volume.slice_pixels(SliceIndex(self._annotations.axis, index))
-        shown = self._window.to_uint8(pixels[row0 : row1 + 1, col0 : col1 + 1]).astype(np.float32)
-        return shown.mean(axis=2) if shown.ndim == 3 else shown
 
 
 class View:

@@ -20,6 +20,7 @@ from SAMFinetuneLogic.imaging.windows import Window
 from SAMFinetuneLogic.metrics import tight_box
 from SAMFinetuneLogic.propagation.annotations import Annotations
 from SAMFinetuneLogic.propagation.extent import Extent
+from SAMFinetuneLogic.propagation.gray import gray_part
 from SAMFinetuneLogic.propagation.levels import Bounds, Patch, nothing, signed_distance
 from SAMFinetuneLogic.propagation.reliability import ErrorCurve
 
@@ -160,11 +161,7 @@ class GrownRegions:
         return _Grown(first, bounds, smooth.astype(np.float32))
 
     def _pixels(self, index: int, bounds: Bounds) -> np.ndarray:
-        """float32 (rows, cols) gray values of a part of a slice, 0 to 255."""
-        row0, col0, row1, col1 = bounds
-        pixels = self._volume.slice_pixels(SliceIndex(self._annotations.axis, index))
-        shown = self._window.to_uint8(pixels[row0 : row1 + 1, col0 : col1 + 1]).astype(np.float32)
-        return shown.mean(axis=2) if shown.ndim == 3 else shown
+        return gray_part(self._volume, self._window, SliceIndex(self._annotations.axis, index), bounds)
 
     def _region(self, value: int) -> Bounds:
         boxes = np.array([tight_box(mask) for mask in self._annotations.masks[value].values() if mask.any()])

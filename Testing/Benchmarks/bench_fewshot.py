@@ -20,6 +20,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from random_weights import random_model
 
 from SAMFinetuneLogic.fewshot.fitting import fit
 from SAMFinetuneLogic.fewshot.labelling import new_collection
@@ -28,26 +29,12 @@ from SAMFinetuneLogic.fewshot.views import encode_views
 from SAMFinetuneLogic.imaging.labels import LabelMap
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.imaging.windows import choose_window
-from SAMFinetuneLogic.models.catalogue import find_entry
-from SAMFinetuneLogic.models.device import choose_device, choose_precision, gains_from_half_on_cpu
-from SAMFinetuneLogic.models.fast_attention import use_folded_attention
-from SAMFinetuneLogic.models.loaded_model import LoadedModel
+from SAMFinetuneLogic.models.device import choose_device
 from SAMFinetuneLogic.models.loading import load_model
-from SAMFinetuneLogic.models.networks import build_network
 from SAMFinetuneLogic.prompting.cache import EmbeddingCache
 
 VIEWS = 3
 """That are timed."""
-
-
-def random_model(model_id: str, device: torch.device) -> LoadedModel:
-    """The catalogue's model with random weights, run as this package runs it."""
-    entry = find_entry(model_id)
-    torch.manual_seed(0)
-    network = build_network(entry.backbone).requires_grad_(False)
-    use_folded_attention(network.image_encoder)
-    precision = choose_precision(device, "auto", gains_from_half_on_cpu(entry.backbone))
-    return LoadedModel(network, entry, "", device, precision)
 
 
 def phantom(count: int, side: int) -> tuple[Volume, LabelMap]:

@@ -18,15 +18,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from random_weights import random_model
 
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.windows import Window
-from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID, find_entry
-from SAMFinetuneLogic.models.device import choose_device, choose_precision, describe_device, gains_from_half_on_cpu
-from SAMFinetuneLogic.models.fast_attention import use_folded_attention
+from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID
+from SAMFinetuneLogic.models.device import choose_device, describe_device
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 from SAMFinetuneLogic.models.loading import load_model
-from SAMFinetuneLogic.models.networks import build_network
 from SAMFinetuneLogic.models.preprocessing import SliceTransform
 from SAMFinetuneLogic.models.torch_compat import import_segment_anything
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
@@ -87,16 +86,6 @@ def a_slice(side: int) -> SliceImage:
     disc = (rows - 0.45) ** 2 + (cols - 0.55) ** 2 < 0.2**2
     pixels = 100 * disc + np.random.default_rng(0).normal(0, 20, (side, side))
     return SliceImage(pixels.astype(np.int16), (0.7, 0.7), SliceIndex("k", 0), Window(-160.0, 240.0, "soft_tissue"))
-
-
-def random_model(model_id: str, device: torch.device) -> LoadedModel:
-    """The catalogue's model with random weights, run as this package runs it."""
-    entry = find_entry(model_id)
-    torch.manual_seed(0)
-    network = build_network(entry.backbone).requires_grad_(False)
-    use_folded_attention(network.image_encoder)
-    precision = choose_precision(device, "auto", gains_from_half_on_cpu(entry.backbone))
-    return LoadedModel(network, entry, "", device, precision)
 
 
 def ours(model: LoadedModel, image: SliceImage) -> Runner:
