@@ -1,7 +1,7 @@
 """The outline moved to where the image says that the structure is, by what its gray values look like nearby.
 
 A logistic regression tells the pixels inside from those just outside of the annotated outlines by their gray value and
-its local means, as they are, squared and multiplied. Its log-odds are added to the interpolated signed distance, with a
+its local means, as they are, squared and multiplied. Its log-odds are added to the outline's signed distance, with a
 weight that grows with the distance to the annotated slices: close by the outline is right, further away the image. It
 needs no network, learns in milliseconds, and is exact about contrasts that a network trained on other images has never
 seen; where there is no contrast it leaves the outline as it is. Our own construction, in the spirit of region-based
@@ -19,8 +19,9 @@ from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.imaging.windows import Window
 from SAMFinetuneLogic.propagation.annotations import Annotations
-from SAMFinetuneLogic.propagation.interpolation import InterpolatedOutlines, InterpolationCandidate
+from SAMFinetuneLogic.propagation.candidate import OutlineCandidate, Outlines
 from SAMFinetuneLogic.propagation.levels import Bounds, Patch, nothing, signed_distance
+from SAMFinetuneLogic.propagation.regions import box_around, widened
 from SAMFinetuneLogic.propagation.reliability import ErrorCurve
 
 BAND = 8
@@ -31,8 +32,8 @@ EVIDENCE_LIMIT = 3.0
 """The log-odds of a single pixel stay within plus and minus this,"""
 SMOOTHING = 1.0
 """and are averaged over this standard deviation, in pixels."""
-EVIDENCE_WEIGHT = 1.25
-FADING = 0.3
+EVIDENCE_WEIGHT = 1.5
+FADING = 0.5
 """On a slice d away from the nearest annotated one, the outline weighs 1 / (1 + FADING d)."""
 _RIDGE = 2.0
 _ROUNDS = 12
@@ -91,7 +92,7 @@ def fit_gray_values(features: np.ndarray, inside: np.ndarray) -> GrayValueClassi
 
 
 class AppearanceCandidate:
-    """Interpolated outlines, corrected by gray values.
+    """Outlines that come from elsewhere, corrected by gray values.
 
     Args:
         volume, window: the image.
@@ -102,7 +103,7 @@ class AppearanceCandidate:
     of_network: ClassVar[bool] = False
     curve: ClassVar[ErrorCurve] = ErrorCurve(0.02, 0.15)
 
-    def __init__(self, volume: Volume, window: Window, outline: InterpolationCandidate) -> None:
+    def __init__(self, volume: Volume, window: Window, outline: OutlineCandidate) -> None:
         self._volume = volume
         self._window = window
         self._outline = outline
@@ -119,9 +120,7 @@ class AppearanceCandidate:
 class CorrectedOutlines:
     """The outlines of a fit; each segment's classifier is learned when it is first asked for."""
 
-    def __init__(
-        self, annotations: Annotations, volume: Volume, window: Window, outlines: InterpolatedOutlines
-    ) -> None:
+    def __init__(self, annotations: Annotations, volume: Volume, window: Window, outlines: Outlines) -> None:
         self._annotations = annotations
         self._volume = volume
         self._window = window
@@ -156,7 +155,8 @@ class CorrectedOutlines:
     def _classifier(self, value: int) -> GrayValueClassifier | None:
         if value not in self._classifiers:
             features, inside = [], []
-            bounds = self._outlines.region(value)
+            drawn = self._annotations.masks[value].values()
+            bounds = widened(box_around(drawn), (BAND + 1, BAND + 1), self._annotations.shape)
             row0, col0, row1, col1 = bounds
             for index in self._annotations.present(value):
                 mask = self._annotations.masks[value][index][row0 : row1 + 1, col0 : col1 + 1]

@@ -17,11 +17,11 @@ from torch.nn import functional
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.imaging.windows import Window
-from SAMFinetuneLogic.metrics import tight_box
 from SAMFinetuneLogic.propagation.annotations import Annotations
 from SAMFinetuneLogic.propagation.context_network import MULTIPLE, ContextNetwork, Example, corrected, learn
 from SAMFinetuneLogic.propagation.gray import gray_part
 from SAMFinetuneLogic.propagation.levels import LIMIT, Bounds, Patch, union_bounds
+from SAMFinetuneLogic.propagation.regions import box_around, sides_of, widened
 from SAMFinetuneLogic.propagation.reliability import ErrorCurve
 
 MARGIN = 0.3
@@ -135,16 +135,13 @@ class View:
     @classmethod
     def of(cls, annotations: Annotations, value: int, expected: Sequence[Patch]) -> "View":
         """Around all outlines of a segment, drawn and expected."""
-        boxes = [tight_box(mask) for mask in annotations.masks[value].values() if mask.any()]
-        boxes += [tight_box(patch.mask()) for patch in expected if patch.area]
-        low, high = np.array(boxes)[:, :2].min(axis=0), np.array(boxes)[:, 2:].max(axis=0)
-        margin = max(LEAST_MARGIN, round(MARGIN * int((high - low + 1).max())))
-        low = np.maximum(low - margin, 0)
-        high = np.minimum(high + margin, np.array(annotations.shape) - 1)
-        sides = (high - low + 1).astype(float)
+        box = box_around([*annotations.masks[value].values(), *(patch.mask() for patch in expected)])
+        margin = max(LEAST_MARGIN, round(MARGIN * max(sides_of(box))))
+        bounds = widened(box, (margin, margin), annotations.shape)
+        sides = np.array(sides_of(bounds), dtype=float)
         sides *= min(MAX_ZOOM, MAX_SIDE / sides.max())
         cells = np.maximum(np.round(sides / MULTIPLE), 1).astype(int) * MULTIPLE
-        return cls((int(low[0]), int(low[1]), int(high[0]), int(high[1])), (int(cells[0]), int(cells[1])))
+        return cls(bounds, (int(cells[0]), int(cells[1])))
 
     def reduced(self, planes: np.ndarray) -> torch.Tensor:
         """Planes (n, rows, cols) of the part, averaged to cells (n, h, w)."""

@@ -2,8 +2,10 @@
 
 from typing import Protocol
 
+import numpy as np
+
 from SAMFinetuneLogic.propagation.annotations import Annotations
-from SAMFinetuneLogic.propagation.levels import Patch
+from SAMFinetuneLogic.propagation.levels import Bounds, Patch
 from SAMFinetuneLogic.propagation.reliability import ErrorCurve
 
 
@@ -16,6 +18,22 @@ class Opinions(Protocol):
 
     def distance(self, value: int, index: int) -> float:
         """How many slices away the annotations are that the opinion rests on; infinite if there are none."""
+        ...
+
+
+class Outlines(Opinions, Protocol):
+    """Opinions that are outlines, of which the distance to each pixel is known."""
+
+    def level(self, value: int, index: int) -> tuple[Bounds, np.ndarray] | None:
+        """A part of the slice, around the outline, and in it the signed distance to it, not limited; None if absent."""
+        ...
+
+
+class OutlineCandidate(Protocol):
+    """Continues outlines."""
+
+    def fit(self, annotations: Annotations) -> Outlines:
+        """Learn from annotated slices."""
         ...
 
 

@@ -13,6 +13,7 @@ from SAMFinetuneLogic.propagation.candidate import Candidate
 from SAMFinetuneLogic.propagation.extent import Extent
 from SAMFinetuneLogic.propagation.growing import GrowthCandidate
 from SAMFinetuneLogic.propagation.interpolation import InterpolationCandidate
+from SAMFinetuneLogic.propagation.motion import MotionCandidate
 from SAMFinetuneLogic.propagation.options import Direction, PropagationOptions
 from SAMFinetuneLogic.propagation.reading import SliceReader
 from SAMFinetuneLogic.propagation.redrawing import RedrawCandidate
@@ -47,8 +48,9 @@ def make_candidates(
     if options.method in ("auto", "interpolate"):
         candidates.append(outline)
     if options.method == "auto":
-        corrected = AppearanceCandidate(source.volume, source.window, outline)
-        candidates += [corrected, GrowthCandidate(source.volume, source.window, source.extents)]
+        moved = MotionCandidate(source.volume, source.window, source.annotations, source.extents, cancelled)
+        corrected = AppearanceCandidate(source.volume, source.window, moved)
+        candidates += [moved, corrected, GrowthCandidate(source.volume, source.window, source.extents)]
         if reader is not None:
             candidates.append(RedrawCandidate(reader, corrected))
     if options.method in ("auto", "propagate") and reader is not None:

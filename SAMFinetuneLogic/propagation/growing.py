@@ -17,14 +17,14 @@ from scipy import ndimage
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.imaging.windows import Window
-from SAMFinetuneLogic.metrics import tight_box
 from SAMFinetuneLogic.propagation.annotations import Annotations
 from SAMFinetuneLogic.propagation.extent import Extent
-from SAMFinetuneLogic.propagation.gray import gray_part
+from SAMFinetuneLogic.propagation.gray import gray_part, reduced
 from SAMFinetuneLogic.propagation.levels import Bounds, Patch, nothing, signed_distance
+from SAMFinetuneLogic.propagation.regions import surroundings
 from SAMFinetuneLogic.propagation.reliability import ErrorCurve
 
-MARGIN = 1.0
+MARGIN = 0.5
 """Of the drawn outlines' box on each side, in which the structure may be found,"""
 LEAST_MARGIN = 12
 """but at least so many pixels."""
@@ -142,16 +142,16 @@ class GrownRegions:
         annotations, extent = self._annotations, self._extents[value]
         known = annotations.known(value)
         first, last = min(extent.first, known[0]), max(extent.last, known[-1])
-        bounds = self._region(value)
+        bounds = surroundings(annotations.masks[value].values(), annotations.shape, MARGIN, LEAST_MARGIN)
         row0, col0, row1, col1 = bounds
         rows, cols = row1 - row0 + 1, col1 - col0 + 1
         factor = max(rows / MAX_SIDE, cols / MAX_SIDE, np.sqrt(rows * cols * (last - first + 1) / MAX_VOXELS), 1.0)
         cells = (max(1, round(rows / factor)), max(1, round(cols / factor)))
-        gray = np.stack([_reduced(self._pixels(index, bounds), cells) for index in range(first, last + 1)])
+        gray = np.stack([reduced(self._pixels(index, bounds), cells) for index in range(first, last + 1)])
         inside, outside = np.zeros(gray.shape, dtype=bool), np.zeros(gray.shape, dtype=bool)
         for index in known:
             drawn = annotations.masks[value][index][row0 : row1 + 1, col0 : col1 + 1]
-            share = _reduced(drawn.astype(np.float32), cells)
+            share = reduced(drawn.astype(np.float32), cells)
             inside[index - first], outside[index - first] = share > 0.5, share <= 0.5
         to_inside, to_outside = path_lengths(gray, inside), path_lengths(gray, outside)
         with np.errstate(invalid="ignore"):
@@ -162,26 +162,6 @@ class GrownRegions:
 
     def _pixels(self, index: int, bounds: Bounds) -> np.ndarray:
         return gray_part(self._volume, self._window, SliceIndex(self._annotations.axis, index), bounds)
-
-    def _region(self, value: int) -> Bounds:
-        boxes = np.array([tight_box(mask) for mask in self._annotations.masks[value].values() if mask.any()])
-        low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
-        margin = np.maximum(LEAST_MARGIN, np.round(MARGIN * (high - low + 1))).astype(int)
-        low, high = np.maximum(low - margin, 0), np.minimum(high + margin, np.array(self._annotations.shape) - 1)
-        return int(low[0]), int(low[1]), int(high[0]), int(high[1])
-
-
-def _reduced(plane: np.ndarray, cells: tuple[int, int]) -> np.ndarray:
-    """A plane (rows, cols) averaged over as many cells; itself where there are as many pixels."""
-    if plane.shape == cells:
-        return plane
-    result = plane
-    for axis, count in enumerate(cells):
-        edges = np.round(np.linspace(0, result.shape[axis], count + 1)).astype(int)
-        sums = np.add.reduceat(result, edges[:-1], axis=axis)
-        widths = np.diff(edges).reshape([-1 if n == axis else 1 for n in range(2)])
-        result = sums / widths
-    return result.astype(np.float32)
 
 
 def enlarged(cells: np.ndarray, pixels: np.ndarray) -> np.ndarray:
@@ -196,7 +176,7 @@ def enlarged(cells: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     Returns:
         float32 (rows, cols).
     """
-    grays = _reduced(pixels, cells.shape)
+    grays = reduced(pixels, cells.shape)
     places = [
         (np.arange(count) + 0.5) * have / count - 0.5 for count, have in zip(pixels.shape, cells.shape, strict=True)
     ]

@@ -12,10 +12,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from SAMFinetuneLogic.metrics import tight_box
 from SAMFinetuneLogic.propagation.annotations import Annotations
 from SAMFinetuneLogic.propagation.extent import Extent
 from SAMFinetuneLogic.propagation.levels import Bounds, Patch, nothing, signed_distance
+from SAMFinetuneLogic.propagation.regions import box_around, widened
 from SAMFinetuneLogic.propagation.reliability import ErrorCurve
 
 REACH = 12
@@ -59,7 +59,7 @@ class InterpolatedOutlines:
         return Patch.of(level, self._annotations.shape, bounds[0], bounds[1])
 
     def level(self, value: int, index: int) -> tuple[Bounds, np.ndarray] | None:
-        """The interpolated signed distance within the segment's region, not limited; None where it is absent."""
+        """The segment's region and, in it, the interpolated signed distance, not limited; None where it is absent."""
         below, above = self._annotations.neighbours(value, index)
         low, high = self._drawn(value, below), self._drawn(value, above)
         if low is not None and high is not None:
@@ -103,9 +103,6 @@ class InterpolatedOutlines:
     def region(self, value: int) -> Bounds:
         """The rectangle beyond which no outline of the segment can reach."""
         if value not in self._bounds:
-            masks = [mask for mask in self._annotations.masks[value].values() if mask.any()]
-            boxes = np.array([tight_box(mask) for mask in masks])
-            low = np.maximum(boxes[:, :2].min(axis=0) - REACH, 0)
-            high = np.minimum(boxes[:, 2:].max(axis=0) + REACH, np.array(self._annotations.shape) - 1)
-            self._bounds[value] = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+            box = box_around(self._annotations.masks[value].values())
+            self._bounds[value] = widened(box, (REACH, REACH), self._annotations.shape)
         return self._bounds[value]

@@ -10,6 +10,13 @@ from small_cases import ball, write_volume
 
 from SAMFinetuneLogic.metrics import first_click
 from SAMFinetuneLogic.prompting.candidates import Candidates
+from SAMFinetuneLogic.propagation import auto_context
+
+
+@pytest.fixture(autouse=True)
+def _briefly(monkeypatch):
+    """How much the network of a volume learns does not matter to how it is measured."""
+    monkeypatch.setattr(auto_context, "STEPS", 4)
 
 
 class GrowingSegmenter:

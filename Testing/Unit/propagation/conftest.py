@@ -7,6 +7,21 @@ from small_models import loaded, small_compact_sam
 from SAMFinetuneLogic.imaging.labels import LabelMap
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
+from SAMFinetuneLogic.propagation import auto_context
+
+FULL_STEPS = auto_context.STEPS
+
+
+@pytest.fixture(autouse=True)
+def _briefly(monkeypatch):
+    """Where it does not matter how much the network of a volume learns."""
+    monkeypatch.setattr(auto_context, "STEPS", 20)
+
+
+@pytest.fixture
+def at_length(monkeypatch):
+    """Where it does."""
+    monkeypatch.setattr(auto_context, "STEPS", FULL_STEPS)
 
 
 def make_model(**changes) -> LoadedModel:

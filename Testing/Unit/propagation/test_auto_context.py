@@ -9,7 +9,6 @@ from SAMFinetuneLogic.errors import Cancelled
 from SAMFinetuneLogic.imaging.windows import choose_window
 from SAMFinetuneLogic.metrics import dice
 from SAMFinetuneLogic.progress import raise_if_cancelled
-from SAMFinetuneLogic.propagation import auto_context
 from SAMFinetuneLogic.propagation.annotations import Annotations
 from SAMFinetuneLogic.propagation.auto_context import MAX_SIDE, AutoContext, View
 from SAMFinetuneLogic.propagation.context_network import CHANNELS, ContextNetwork, corrected
@@ -23,12 +22,6 @@ UNSEEN = (7, 11, 15)
 def too_large(mask: np.ndarray) -> Patch:
     """An expected outline that lies three pixels too far out."""
     return Patch.of(signed_distance(ndimage.binary_dilation(mask, iterations=3)), mask.shape)
-
-
-@pytest.fixture
-def briefly(monkeypatch):
-    """Where it does not matter how much is learned."""
-    monkeypatch.setattr(auto_context, "STEPS", 25)
 
 
 @pytest.fixture
@@ -49,6 +42,7 @@ def expected(a_truth):
     return {index: too_large(a_truth.mask(1)[index]) for index in (*SLICES, *UNSEEN)}
 
 
+@pytest.mark.usefixtures("at_length")
 def test_an_error_that_repeats_is_corrected_where_nothing_is_drawn(make_context, annotations, expected, a_truth):
     truth = a_truth.mask(1)
     context = make_context(annotations)
@@ -61,7 +55,6 @@ def test_an_error_that_repeats_is_corrected_where_nothing_is_drawn(make_context,
         assert dice(context.correct(1, index, expected[index]).mask(), truth[index]) > 0.95
 
 
-@pytest.mark.usefixtures("briefly")
 def test_a_left_out_slice_has_no_part_in_its_own_answer(make_context, drawn, a_volume, expected):
     given = drawn(*SLICES)
     other = given.voxels.copy()
@@ -77,7 +70,6 @@ def test_a_left_out_slice_has_no_part_in_its_own_answer(make_context, drawn, a_v
     assert not all(same)
 
 
-@pytest.mark.usefixtures("briefly")
 def test_learning_is_repeatable_and_leaves_other_random_numbers_alone(make_context, annotations, expected):
     torch.manual_seed(5)
     undisturbed = torch.rand(1)
@@ -89,7 +81,6 @@ def test_learning_is_repeatable_and_leaves_other_random_numbers_alone(make_conte
         assert np.array_equal(answers[0][index].steps, answers[1][index].steps)
 
 
-@pytest.mark.usefixtures("briefly")
 def test_nothing_is_learned_from_one_slice_and_nothing_added_where_nothing_is_expected(
     make_context, annotations, expected
 ):
@@ -149,7 +140,6 @@ def test_a_run_adapts_unless_it_is_told_not_to(a_volume, a_truth, drawn):
     assert steps == [(n + 1, len(steps)) for n in range(len(steps))]
 
 
-@pytest.mark.usefixtures("briefly")
 def test_in_plane_flips_change_next_to_nothing(a_volume, drawn):
     given = drawn(*SLICES)
     flip = np.diag([-1.0, 1.0, 1.0, 1.0])

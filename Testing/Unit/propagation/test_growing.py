@@ -12,7 +12,8 @@ from SAMFinetuneLogic.metrics import dice
 from SAMFinetuneLogic.propagation import growing
 from SAMFinetuneLogic.propagation.annotations import Annotations
 from SAMFinetuneLogic.propagation.extent import extent_of
-from SAMFinetuneLogic.propagation.growing import STEP_COST, GrowthCandidate, _reduced, enlarged, path_lengths
+from SAMFinetuneLogic.propagation.gray import reduced
+from SAMFinetuneLogic.propagation.growing import STEP_COST, GrowthCandidate, enlarged, path_lengths
 from SAMFinetuneLogic.propagation.interpolation import InterpolationCandidate
 
 WINDOW = Window(0, 255, "as_is")
@@ -95,7 +96,7 @@ def test_enlarging_gives_a_pixel_the_value_of_the_cell_that_looks_like_it():
     # A bright line one pixel wide, seen by cells of 3 x 3 pixels of which those on the line are brighter.
     pixels = np.zeros((24, 24), dtype=np.float32)
     pixels[:, 11] = 255.0
-    cells = np.where(_reduced(pixels, (8, 8)) > 40, 1.0, -1.0).astype(np.float32)
+    cells = np.where(reduced(pixels, (8, 8)) > 40, 1.0, -1.0).astype(np.float32)
     found = enlarged(cells, np.where(pixels > 0, 85.0, 0.0).astype(np.float32))
     # Cells with a third of the line in them have a gray value of 28: the line itself is nearer to that than the rest.
     np.testing.assert_array_equal(found > 0, pixels > 0)

@@ -127,4 +127,4 @@ def test_annotated_slices_come_back_bit_for_bit_along_every_axis(a_model, axis):
     after = np.moveaxis(result.labels.voxels, number, 0)
     assert result.labels.voxels.dtype == kind
     assert np.array_equal(after[[3, 7, 8]], by_slice[[3, 7, 8]])
-    assert (after[5] > 0).any()
+    assert (after[4:7] > 0).any()

@@ -49,9 +49,9 @@ def test_in_plane_flips_mirror_the_correction_by_gray_values(a_volume, drawn, ax
         Volume(*flipped(a_volume, axis)), LabelMap(*flipped(given, axis), given.segments), None, options
     )
 
-    # Sums in another order round differently: a voxel on the very outline may change sides.
+    # Sums in another order round differently, which a registration amplifies: voxels on the very outline change sides.
     differing = np.count_nonzero(straight.labels.voxels != np.flip(other.labels.voxels, axis))
-    assert differing <= 1e-3 * np.count_nonzero(straight.labels.voxels)
+    assert differing <= 3e-3 * np.count_nonzero(straight.labels.voxels)
     assert straight.estimates[0].dice == pytest.approx(other.estimates[0].dice, abs=0.01)
 
 
