@@ -67,6 +67,7 @@ class Prompter:
         self._segment = ""
         self._slice = SliceIndex("k", 0)
         self._asked: dict[Target, int] = {}
+        self._sharpened: dict[Target, int] = {}
         self._failed: dict[Target, int] = {}
         self._prompted_at: float | None = None
 
@@ -108,6 +109,7 @@ class Prompter:
         """Go to another volume or segmentation."""
         self._work = work
         self._asked.clear()
+        self._sharpened.clear()
         self._failed.clear()
         self.refresh()
 
@@ -219,8 +221,12 @@ class Prompter:
         """Show another mask that the prompts may have meant."""
         if self.work.session.candidates(self.target) is None:
             raise InputError("There is no mask on this slice yet: click a point or draw a box first.")
-        self.work.session.choose_next(self.target)
+        session, target = self.work.session, self.target
+        session.choose_next(target)
         self.refresh()
+        request = session.request(target)
+        if request is not None and request.alternatives and self._sharpened.get(target) != request.revision:
+            self._predict(request)
 
     def accept(self) -> Accepted:
         """Write all previews to their segments, in one step of the Segment Editor's undo for each axis.
@@ -253,6 +259,7 @@ class Prompter:
                 notices.append(written.notice)
         work.clear_session()
         self._asked.clear()
+        self._sharpened.clear()
         self._failed.clear()
         self.refresh()
         self.accepted.emit()
@@ -310,6 +317,7 @@ class Prompter:
     def ask_again(self) -> None:
         """Ask once more what is not answered: the process behind the model was restarted."""
         self._asked.clear()
+        self._sharpened.clear()
         self._failed.clear()
         self.refresh()
 
@@ -343,12 +351,18 @@ class Prompter:
             request = session.request(target)
             assert request is not None
             self._asked[target] = request.revision
-            self._inference.predict(
-                self.work,
-                request,
-                lambda answer, request=request, session=session: self._on_answer(session, request, answer),
-                lambda error, request=request, session=session: self._on_failure(session, request, error),
-            )
+            self._predict(request)
+
+    def _predict(self, request: PredictionRequest) -> None:
+        session = self.work.session
+        if request.alternatives:
+            self._sharpened[request.target] = request.revision
+        self._inference.predict(
+            self.work,
+            request,
+            lambda answer: self._on_answer(session, request, answer),
+            lambda error: self._on_failure(session, request, error),
+        )
 
     def _on_answer(self, session: Any, request: PredictionRequest, candidates: Candidates) -> None:
         if self._work is None or session is not self._work.session:

@@ -91,7 +91,9 @@ class _ModelSlice:
     ) -> Candidates:
         from SAMFinetuneLogic.prompting.slice_prediction import predict_slice
 
-        return predict_slice(self._predictor, self._embedded, slice_prompts(clicks, box), feedback)
+        # After a first click the alternatives are offered, each as sharp as it will be shown.
+        prompts, offered = slice_prompts(clicks, box), box is None and feedback is None
+        return predict_slice(self._predictor, self._embedded, prompts, feedback, refine_alternatives=offered)
 
 
 def slice_prompts(clicks: Sequence[Click], box: Box | None) -> SlicePrompts:

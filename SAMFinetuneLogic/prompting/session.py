@@ -47,12 +47,14 @@ class PredictionRequest:
         revision: of the target's prompts; the answer counts as long as this is still the current one.
         prompts: in the slice's pixels.
         feedback: float32 (h, w) logits of the mask chosen before, or None.
+        alternatives: the user looks at others than the best predicted candidate: they are to be as sharp as that one.
     """
 
     target: Target
     revision: int
     prompts: SlicePrompts
     feedback: np.ndarray | None
+    alternatives: bool = False
 
 
 class InteractiveSession:
@@ -157,10 +159,14 @@ class InteractiveSession:
         drawn = {p.id for p in placed if isinstance(p.prompt, MaskPrompt)}
         usable = feedback is not None and drawn <= set(feedback.basis)
         logits = feedback.logits.unpack() if feedback is not None and usable else None
-        return PredictionRequest(target, self.revision(target), prompts, logits)
+        alternatives = self._state.of(target).choice > 0
+        return PredictionRequest(target, self.revision(target), prompts, logits, alternatives)
 
     def apply_result(self, request: PredictionRequest, candidates: Candidates) -> bool:
-        """Take the model's answer; False, and nothing happens, if the prompts have changed since the request."""
+        """Take the model's answer; False, and nothing happens, if the prompts have changed since the request.
+
+        A later answer to the same request takes the place of the one before.
+        """
         if request.revision != self.revision(request.target) or not self.prompts(request.target):
             return False
         self._results[request.target] = (request.revision, candidates)
@@ -174,7 +180,7 @@ class InteractiveSession:
         return candidates.choose(self._state.of(target).choice)
 
     def choose_next(self, target: Target) -> Candidates:
-        """Show the next candidate.
+        """Show the next candidate; a new :meth:`request` gives it as sharp as the first one.
 
         Raises:
             InputError: there is no answer yet.

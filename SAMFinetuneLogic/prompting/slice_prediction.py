@@ -12,7 +12,7 @@ from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.crops import click_pixels
 from SAMFinetuneLogic.prompting.placement import STROKE_LOGIT, SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
-from SAMFinetuneLogic.prompting.refine import look_into_box, refine
+from SAMFinetuneLogic.prompting.refine import look_into_box, refine, refine_others
 
 
 def predict_slice(
@@ -22,6 +22,7 @@ def predict_slice(
     feedback: np.ndarray | None = None,
     *,
     refine_small: bool = True,
+    refine_alternatives: bool = False,
 ) -> Candidates:
     """Masks of the structure that the prompts mean, best predicted first.
 
@@ -36,6 +37,7 @@ def predict_slice(
         prompts: in the slice's pixels.
         feedback: (h, w) low resolution logits of the mask chosen before; it takes the place of the user's mask.
         refine_small: look closer at small structures and into boxes, see :mod:`SAMFinetuneLogic.prompting.refine`.
+        refine_alternatives: look as closely at the candidates that are not chosen, for who wants to see them.
 
     Raises:
         InputError: no prompts, or nothing but negative points.
@@ -47,6 +49,8 @@ def predict_slice(
         return _union([_predict_part(predictor, embedded, part, None, refine_small) for part in _parts(prompts)])
     mask_prompt = _mask_prompt(predictor, embedded, prompts, feedback)
     answer = _predict_part(predictor, embedded, prompts, mask_prompt, refine_small)
+    if refine_small and refine_alternatives and not len(prompts.boxes):
+        answer = refine_others(predictor, embedded, prompts, answer)
     if prompts.mask is not None and "mask" not in predictor.model.entry.prompts:
         notice = f"{predictor.model.entry.title} takes no masks; only the other prompts were used."
         return replace(answer, notices=(*answer.notices, notice))

@@ -142,7 +142,13 @@ class Engine:
             embedded = self._embedded(request.image)
         with course.stage("decode"):
             candidates = self._retried(
-                lambda predictor: predict_slice(predictor, embedded, request.prompts, request.feedback)
+                lambda predictor: predict_slice(
+                    predictor,
+                    embedded,
+                    request.prompts,
+                    request.feedback,
+                    refine_alternatives=request.alternatives,
+                )
             )
         with course.stage("cut"):
             return CutCandidates.of(candidates)

@@ -101,7 +101,7 @@ class InferenceClient(Submission):
         Args:
             topic: what it is about, ``request.target`` by default: an older prediction of the same topic is dropped.
         """
-        content = Predict(image, request.prompts, request.feedback)
+        content = Predict(image, request.prompts, request.feedback, request.alternatives)
         return self._submit(content, on_done, on_failure, topic=request.target if topic is None else topic)
 
     def propagate(

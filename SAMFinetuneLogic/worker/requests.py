@@ -82,11 +82,13 @@ class Predict:
         image: the slice.
         prompts: in its pixels.
         feedback: (h, w) logits of the mask chosen before, or None.
+        alternatives: the candidates that are not chosen are to be as sharp as the one that is.
     """
 
     image: SliceImage
     prompts: SlicePrompts
     feedback: np.ndarray | None
+    alternatives: bool = False
 
 
 @dataclass(frozen=True, eq=False)

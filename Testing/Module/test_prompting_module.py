@@ -154,8 +154,17 @@ def test_another_mask_and_a_box_through_slices(blocks):
     bench.prompter.add_point(ras_of(blocks, 5, 20, 25))
     settle(blocks)
     before = bench.prompter.candidates.mask.sum()
+    asked = blocks.clients[0].log.count("predict")
     ui.nextButton.click()
     assert bench.prompter.candidates.mask.sum() > before
+    settle(blocks)
+    # The other masks are asked for once more, sharp; after that, going round asks no more.
+    assert blocks.clients[0].log.count("predict") == asked + 1
+    assert bench.prompter.candidates.mask.sum() > before and bench.prompter.candidates.chosen == 1
+    ui.nextButton.click()
+    ui.nextButton.click()
+    settle(blocks)
+    assert blocks.clients[0].log.count("predict") == asked + 1 and bench.prompter.candidates.chosen == 1
     ui.clearButton.click()
     roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "box")
     low, high = np.array(ras_of(blocks, 2.6, 8, 10)), np.array(ras_of(blocks, 6.4, 32, 42))

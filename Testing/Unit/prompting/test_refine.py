@@ -17,7 +17,7 @@ from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.crops import MIN_CROP_PIXELS, crop_around, crop_around_box, object_bounds
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
-from SAMFinetuneLogic.prompting.refine import look_into_box, refine
+from SAMFinetuneLogic.prompting.refine import look_into_box, refine, refine_others
 from SAMFinetuneLogic.prompting.slice_image import SliceImage
 from SAMFinetuneLogic.prompting.slice_prediction import predict_slice
 
@@ -145,6 +145,22 @@ def test_only_the_chosen_candidate_is_drawn_anew():
     assert second.refined and second.chosen == 1
     np.testing.assert_array_equal(second.slice_logits[0], two.slice_logits[0])
     assert not second.next().refined
+
+
+def test_the_others_are_drawn_anew_as_each_would_be_if_it_were_chosen():
+    truth = disc((512, 512), (200, 250), 30)
+    first, _, eyes = ask(truth)
+    larger = np.where(disc((512, 512), (200, 250), 45), 4.0, -4.0).astype(np.float32)
+    two = Candidates(np.stack([first.slice_logits[0], larger]), np.repeat(first.logits, 2, 0), np.array([0.9, 0.8]))
+    prompts, embedded = SlicePrompts(np.array([[200.0, 250.0]]), np.array([1])), eyes.asked[0].embedded
+    shown = refine(eyes, embedded, prompts, two)
+    both = refine_others(eyes, embedded, prompts, shown)
+
+    assert both.chosen == 0 and both.refined
+    np.testing.assert_array_equal(both.slice_logits[0], shown.slice_logits[0])
+    alone = refine(eyes, embedded, prompts, two.next())
+    np.testing.assert_array_equal(both.slice_logits[1], alone.slice_logits[1])
+    assert dice(both.next().mask, truth) > 0.95 > dice(two.next().mask, truth)
 
 
 def test_a_real_model_refines_and_caches(a_model):

@@ -257,7 +257,9 @@ def test_the_choice_is_undone_and_starts_anew_with_new_prompts(session):
     assert session.choose_next(target()).chosen == 2
     session.undo()
     assert session.candidates(target()).chosen == 1
+    assert session.request(target()).alternatives
     session.add_prompt("a", "k", PointPrompt((1, 1, 1)))
+    assert not session.request(target()).alternatives
     answer(session, target())
     assert session.candidates(target()).chosen == 0
     session.undo()

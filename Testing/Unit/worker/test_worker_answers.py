@@ -71,6 +71,15 @@ def test_boxes_masks_scribbles_and_an_earlier_mask_cross(remote, ask, a_predicto
         assert_same(answer, predict_slice(a_predictor, a_predictor.embed(image), prompts, feedback))
 
 
+def test_alternatives_are_as_sharp_as_asked_for(remote, ask, a_predictor):
+    image, request = ask(11, (20, 20))
+    embedded = a_predictor.embed(image)
+    for alternatives in (False, True):
+        asked = replace(request, alternatives=alternatives)
+        answer = remote.finish(remote.client.predict(image, asked))
+        assert_same(answer, predict_slice(a_predictor, embedded, request.prompts, refine_alternatives=alternatives))
+
+
 def test_a_session_takes_the_answer(remote, ask, a_volume):
     image, _ = ask(11, (20, 20))
     session, target = InteractiveSession(a_volume), Target("ball", image.slice)
