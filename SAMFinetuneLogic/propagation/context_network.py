@@ -45,7 +45,7 @@ class Example:
 
 
 class ContextNetwork(nn.Module):
-    """Input (B, CHANNELS, h, w) -> levels (B, h, w)."""
+    """Input (B, CHANNELS, h, w) -> what is to be added to the expected levels (B, h, w)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class ContextNetwork(nn.Module):
         for block in self.up:
             skipped = kept.pop()
             x = block(torch.cat([functional.interpolate(x, scale_factor=2.0), skipped], dim=1))
-        return functional.pixel_shuffle(self.correction(x), _FOLD)[:, 0] + LIMIT * seen[:, IMAGES]
+        return functional.pixel_shuffle(self.correction(x), _FOLD)[:, 0]
 
 
 class _Block(nn.Module):
@@ -106,7 +106,8 @@ def learn(
             on_step()
             chosen = torch.randint(len(examples), (_BATCH,))
             inputs, targets = _varied(seen[chosen], truth[chosen])
-            loss = _loss(network(inputs.contiguous(memory_format=torch.channels_last)), targets)
+            added = network(inputs.contiguous(memory_format=torch.channels_last))
+            loss = _loss(LIMIT * inputs[:, IMAGES] + added, targets)
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -119,8 +120,7 @@ def learn(
 def corrected(networks: Sequence[ContextNetwork], seen: torch.Tensor) -> np.ndarray:
     """The mean of what networks add to the expected levels of a slice: (CHANNELS, h, w) -> float32 (h, w)."""
     inputs = seen.unsqueeze(0).contiguous(memory_format=torch.channels_last)
-    mean = torch.stack([network(inputs)[0] for network in networks]).mean(dim=0)
-    return (mean - LIMIT * seen[IMAGES]).numpy()
+    return torch.stack([network(inputs)[0] for network in networks]).mean(dim=0).numpy()
 
 
 def _loss(levels: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:

@@ -74,8 +74,12 @@ class Panel:
             on_slice()
         single = [each for entry in heard for each in self._judged(entry)]
         if self._context is not None:
-            heard = self._with_context(self._context, heard, single)
-            single = [each for entry in heard for each in self._judged(entry)]
+            learned = self._learned(self._context, heard, single)
+            single += [each for entry in learned for each in self._judged(entry)]
+            heard = [
+                replace(entry, opinions=entry.opinions + more.opinions)
+                for entry, more in zip(heard, learned, strict=True)
+            ]
         together = [self._fusion_judged(entry, single) for entry in heard]
         self.evidence = (*single, *together)
 
@@ -110,20 +114,18 @@ class Panel:
                 opinions.append((candidate, patch, distance / self._gaps[value]))
         return Heard(value, index, tuple(opinions), self._annotations.masks[value][index])
 
-    def _with_context(self, context: AutoContext, heard: Sequence[Heard], evidence: Sequence[Evidence]) -> list[Heard]:
-        """The same with the opinions of ``context``, which learns from what the candidates said together."""
+    def _learned(self, context: AutoContext, heard: Sequence[Heard], evidence: Sequence[Evidence]) -> list[Heard]:
+        """The opinions of ``context`` alone, which learns from what the candidates said together."""
         expected: dict[int, dict[int, Patch]] = {}
         for entry in heard:
             expected.setdefault(entry.value, {})[entry.index] = self._fused(entry, evidence)
         found = {value: context.learn(value, patches) for value, patches in expected.items()}
-        result = []
+        learned = []
         for entry in heard:
             patch = found[entry.value].get(entry.index)
-            if patch is not None:
-                gaps = min((gaps for _, _, gaps in entry.opinions), default=1.0)
-                entry = replace(entry, opinions=(*entry.opinions, (context, patch, gaps)))
-            result.append(entry)
-        return result
+            gaps = min((gaps for _, _, gaps in entry.opinions), default=1.0)
+            learned.append(replace(entry, opinions=() if patch is None else ((context, patch, gaps),)))
+        return learned
 
     def _judged(self, heard: Heard) -> list[Evidence]:
         return [
