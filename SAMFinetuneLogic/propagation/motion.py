@@ -7,7 +7,8 @@ goes, also where neither its gray values nor its edges tell it from its surround
 what appears on a slice anew is not found.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import sqrt
 from typing import ClassVar
 
@@ -32,8 +33,8 @@ LEAST_MARGIN = 12
 """but at least so many pixels."""
 REACH = 12
 """The distance to the outline is known up to so many pixels beyond its box."""
-MAX_SIDE = 128
-"""Cells of the longer side of what is registered: a finer image is averaged. Half of it changes little."""
+MAX_SIDE = 96
+"""Cells of the longer side of what is registered: a finer image is averaged."""
 ROUNDS = (15, 10, 5)
 """Iterations at a quarter of the cells, at half, and at all of them."""
 SMOOTHING = 1.0
@@ -75,8 +76,21 @@ def _demons(moving: np.ndarray, fixed: np.ndarray, start: np.ndarray, rounds: in
     demons.SetNumberOfIterations(rounds)
     demons.SetStandardDeviations(SMOOTHING)
     field = sitk.GetImageFromArray(np.moveaxis(start[::-1], 0, 2).astype(np.float64), isVector=True)
-    found = demons.Execute(sitk.GetImageFromArray(fixed), sitk.GetImageFromArray(moving), field)
+    with _one_thread():
+        found = demons.Execute(sitk.GetImageFromArray(fixed), sitk.GetImageFromArray(moving), field)
     return np.moveaxis(sitk.GetArrayFromImage(found), 2, 0)[::-1].astype(np.float32)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Handing such small images out to several threads takes ITK longer than the work; its filters inside of filters
+    heed the global number alone."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 def _resized(moved: np.ndarray, cells: tuple[int, int]) -> np.ndarray:
