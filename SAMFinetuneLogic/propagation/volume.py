@@ -30,9 +30,10 @@ from SAMFinetuneLogic.propagation.review import next_slice, review_order
 
 __all__ = ["BYTES_PER_VOXEL", "METHODS", "Method", "PropagationOptions", "propagate_volume"]
 
-BYTES_PER_VOXEL = 4
+BYTES_PER_VOXEL = 6
 """Memory that a run needs beyond the image, the labels, the model and the cache's own bound: the result (one or two
-bytes a voxel), and a byte for each direction in the region that a followed structure occupies. Besides, at most
+bytes a voxel), and a byte for each direction in the region that a structure occupies which is followed, once by the
+network and once by registration. Besides, at most
 :data:`~SAMFinetuneLogic.propagation.growing.MAX_VOXELS` cells are grown, whatever the volume's size."""
 
 
