@@ -1,20 +1,30 @@
 """What the inference process adds to a click, and how long the client's calls take. Prints one JSON line.
 
 python Testing/Benchmarks/bench_worker.py [--model ID_OR_PATH] [--device auto] [--side 512] [--slices 120] [--clicks 20]
+
+With --training alone: a click with and without an adapter being trained in the background, as `samfinetune finetune
+--detach` does it on five slices. The clicks are apart by half a second; "ratio" is that of the medians.
 """
 
 import argparse
 import json
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.labels import LabelMap
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.imaging.windows import Window
+from SAMFinetuneLogic.jobs.folder import JobFolder
+from SAMFinetuneLogic.jobs.launching import kill
 from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
 from SAMFinetuneLogic.prompting.session import PredictionRequest
@@ -120,6 +130,54 @@ def measure(timer: Timer, volume: Volume, labels: LabelMap, clicks: int) -> dict
     return result
 
 
+def measure_training(timer: Timer, volume: Volume, labels: LabelMap, options: argparse.Namespace) -> dict[str, Any]:
+    present = np.flatnonzero(labels.voxels.any(axis=(1, 2)))
+    slices = [int(k) for k in present[:: max(1, len(present) // 5)]][:5]
+    rng = np.random.default_rng(2)
+
+    def latencies(count: int) -> list[float]:
+        found = []
+        for _ in range(count):
+            where = SliceIndex("k", int(rng.choice(present)))
+            point = rng.uniform(0.42, 0.5, (1, 2)) * volume.shape[1]
+            request = PredictionRequest(Target("x", where), 0, SlicePrompts(point, np.array([1])), None)
+            task = timer.call(timer.client.predict, SliceImage.of(volume, where, WINDOW), request)
+            timer.wait(task)
+            found.append(task.times["total"])
+            time.sleep(0.5)
+        return found
+
+    latencies(3)
+    alone = latencies(options.clicks)
+    with tempfile.TemporaryDirectory() as folder:
+        image, drawn, job = Path(folder) / "image.nii.gz", Path(folder) / "labels.nii.gz", Path(folder) / "job"
+        for path, voxels in ((image, volume.voxels), (drawn, labels.voxels)):
+            written = sitk.GetImageFromArray(voxels)
+            written.SetSpacing(volume.spacing)
+            sitk.WriteImage(written, path)
+        command = [sys.executable, "-m", "SAMFinetuneLogic.cli", "finetune", "--pair", str(image), str(drawn)]
+        command += ["--slices", ",".join(map(str, slices)), "--job", str(job), "--detach", "--quiet"]
+        command += ["--model", options.model, "--device", options.device]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        running = JobFolder(job)
+        try:
+            while running.read_status().step < 1:
+                time.sleep(0.2)
+            before = running.read_status().step
+            meanwhile = latencies(options.clicks)
+            status = running.read_status()
+        finally:
+            kill(running)
+    return {
+        "click_ms": round(median(alone), 1),
+        "click_while_training_ms": round(median(meanwhile), 1),
+        "ratio": round(median(meanwhile) / median(alone), 2),
+        "slowest_click_while_training_ms": round(max(meanwhile), 1),
+        "training_steps_meanwhile": status.step - before,
+        "training_went_on": status.state == "running",
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=DEFAULT_MODEL_ID)
@@ -127,6 +185,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--slices", type=int, default=120)
     parser.add_argument("--clicks", type=int, default=20)
+    parser.add_argument("--training", action="store_true", help="clicks while an adapter is trained")
     options = parser.parse_args()
     volume, labels = a_scan(options.side, max(options.slices, 20))
     timer = Timer(RemoteClient())
@@ -141,7 +200,11 @@ def main() -> None:
             "start_and_load_s": round(time.perf_counter() - start, 2),
             "slowest_call_when_starting_ms": timer.slowest(),
         }
-        print(json.dumps({**record, **measure(timer, volume, labels, options.clicks)}))
+        if options.training:
+            found = measure_training(timer, volume, labels, options)
+        else:
+            found = measure(timer, volume, labels, options.clicks)
+        print(json.dumps({**record, **found}))
     finally:
         timer.client.close()
 
