@@ -10,11 +10,13 @@ from typing import Any
 from SAMFinetuneLib.inference import Inference
 from SAMFinetuneLib.long_work import LongWork
 from SAMFinetuneLib.prompter import Prompter
+from SAMFinetuneLib.wording import some_slices
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.fewshot.fit_record import FitRecord
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.files import atomic_target
 from SAMFinetuneLogic.imaging.axes import SliceIndex
+from SAMFinetuneLogic.imaging.labels import LabelMap
 from SAMFinetuneLogic.models.store import cache_home
 from SAMFinetuneLogic.mrml.session_record import FileReference, SavedWork
 from SAMFinetuneLogic.worker.answers import CollectionInfo
@@ -80,9 +82,10 @@ class Collection:
             raise InputError(" ".join(found.notices))
         # The volume's name may be the patient's.
         volume = replace(work.volume, name=self.image_name(work.volume_node))
-        added = LabelledSlices(volume, replace(found.labels, name=""), found.indices, axis, work.window)
+        labels = LabelMap.of_known(found.labels.voxels, found.labels.ijk_to_ras, found.labels.segments)
+        added = LabelledSlices(volume, labels, found.indices, axis, work.window)
         count = len(found.indices)
-        said = " ".join([f"Added {count} slices.", *found.notices])
+        said = " ".join([f"Added {some_slices(count)}.", *found.notices])
         self._change("Encoding slices", lambda _: said, add=(added,))
 
     def remove(self, identities: Sequence[tuple[str, SliceIndex]]) -> None:
@@ -92,7 +95,7 @@ class Collection:
             InputError: there is no collection, or other work goes on.
         """
         self.require_path()
-        self._change("Removing slices", lambda _: f"Removed {len(identities)} slices.", remove=tuple(identities))
+        self._change("Removing slices", lambda _: f"Removed {some_slices(len(identities))}.", remove=tuple(identities))
 
     def import_from(self, source: Path) -> None:
         """Take in another collection's file; without a collection, this becomes it, with its decoder.
@@ -103,7 +106,9 @@ class Collection:
         source = Path(source)
         if not source.is_file():
             raise InputError(f"There is no {source}: choose the file of a collection ({SUFFIX}).")
-        self._change("Importing", lambda info: f"The collection has {len(info.entries)} slices now.", merge=(source,))
+        self._change(
+            "Importing", lambda info: f"The collection has {some_slices(len(info.entries))} now.", merge=(source,)
+        )
 
     def export_to(self, target: Path, overwrite: bool = True) -> Path:
         """Copy the file, for other scenes or computers. It holds image content. Returns where it is.
@@ -275,7 +280,7 @@ class Collection:
         if self.info is not None:
             self.info = replace(self.info, fit=fit)
         seconds = sum(fit.seconds)
-        self.summary = f"Learned from {len(fit.slices)} slices in {fit.steps} steps, {seconds:.0f} s."
+        self.summary = f"Learned from {some_slices(len(fit.slices))} in {fit.steps} steps, {seconds:.0f} s."
         if fit.held_out_dice:
             best = max(dice for _, dice in fit.held_out_dice)
             self.summary += f" Dice {best:.2f} on a slice that was held out."

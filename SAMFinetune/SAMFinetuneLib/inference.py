@@ -58,6 +58,7 @@ class Inference:
         self._loaded: ModelChoice | None = None
         self._encoded: set[tuple[int, SliceIndex]] = set()
         self._focus: tuple[int, SliceIndex] | None = None
+        self._focus_failed = False
         self._found = False
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
@@ -111,7 +112,7 @@ class Inference:
         task: Task | None = None
 
         def done(candidates: Any) -> None:
-            self._encoded.add((id(work), request.target.slice))
+            self._encoded.add((work.number, request.target.slice))
             if task is not None:
                 times = ", ".join(f"{name} {ms:.0f}" for name, ms in task.times.items())
                 _log.info("Prompt on %s=%d, ms: %s", request.target.slice.axis, request.target.slice.index, times)
@@ -124,12 +125,12 @@ class Inference:
     def focus(self, work: Work, slice_index: SliceIndex) -> None:
         """Encode this slice now and its neighbours after it; what was planned before is dropped."""
         self.start()
-        key = (id(work), slice_index)
+        key = (work.number, slice_index)
         if key != self._focus and self._installed():
-            self._focus = key
+            self._focus, self._focus_failed = key, False
 
             def encoded(entry: SliceIndex) -> None:
-                self._encoded.add((id(work), entry))
+                self._encoded.add((work.number, entry))
                 self.changed.emit()
 
             self.client.focus(work.volume, slice_index, work.window, NEIGHBOURS, encoded, self._on_focus_failure)
@@ -137,7 +138,11 @@ class Inference:
 
     def encoded(self, work: Work, slice_index: SliceIndex) -> bool:
         """Whether a slice is ready for prompts."""
-        return (id(work), slice_index) in self._encoded
+        return (work.number, slice_index) in self._encoded
+
+    def preparing(self, work: Work, slice_index: SliceIndex) -> bool:
+        """Whether a slice is being encoded, or about to be. If not, a prompt on it is answered all the same."""
+        return self._focus == (work.number, slice_index) and not self._focus_failed and self._installed()
 
     def propagate(
         self,
@@ -194,6 +199,7 @@ class Inference:
 
     def _on_focus_failure(self, error: Exception) -> None:
         _log.warning("A slice was not encoded: %s", error)
+        self._focus_failed = True
         self._set_status(str(error))
 
     def _on_notice(self, notice: Notice) -> None:

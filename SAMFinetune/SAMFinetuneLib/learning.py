@@ -216,6 +216,12 @@ class Learning:
             self._apply_adapter()
             self.changed.emit()
 
+    def forget(self) -> None:
+        """Go back to the base model, and show no finished job: the scene is being closed. A running job stays shown."""
+        self.adapter, self.chosen, self.notices = None, False, ()
+        if not self.running:
+            self.watch(None)
+
     def poll(self) -> None:
         """Read what the job has written since the last look."""
         if self.job is None:

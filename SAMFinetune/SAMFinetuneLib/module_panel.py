@@ -19,6 +19,7 @@ from SAMFinetuneLib.panels.prompt_panel import PromptPanel
 from SAMFinetuneLib.panels.propagate_panel import PropagatePanel
 from SAMFinetuneLib.panels.review_panel import ReviewPanel
 from SAMFinetuneLib.parameter_node import ModuleState
+from SAMFinetuneLib.save_watch import SaveWatch
 from SAMFinetuneLib.shortcuts import Shortcuts
 from SAMFinetuneLib.tools.markers import PromptMarkers
 from SAMFinetuneLib.tools.toolbelt import Toolbelt
@@ -45,6 +46,7 @@ class ModulePanel(VTKObservationMixin):
         self._state_tag: tuple[ModuleState, int] | None = None
         self._entered = False
         self._effect = ""
+        self.saves = SaveWatch(self._on_save)
         self.log = LogMemory()
         self.widget = slicer.util.loadUI(str(resources / "UI" / "SAMFinetune.ui"))
         layout.addWidget(self.widget)
@@ -98,6 +100,7 @@ class ModulePanel(VTKObservationMixin):
         self.toolbelt.take("")
         self.shortcuts.remove()
         self.removeObservers()
+        self.saves.stop()
         self._observe_state(None)
         self.input.close()
         self.collection.close()
@@ -113,7 +116,7 @@ class ModulePanel(VTKObservationMixin):
         self.addObserver(scene, scene.StartCloseEvent, self._on_start_close)
         self.addObserver(scene, scene.EndCloseEvent, self._on_end_close)
         self.addObserver(scene, scene.EndImportEvent, self._on_imported)
-        self.addObserver(scene, scene.StartSaveEvent, self._on_save)
+        self.saves.follow(scene)
 
     def open_scene(self) -> None:
         """Take up the scene's parameter node, and what it names."""
@@ -147,6 +150,7 @@ class ModulePanel(VTKObservationMixin):
 
     def _keys(self) -> dict[str, tuple[Any, Any]]:
         prompt, ui = self.prompt, self.prompt.ui
+        review, queue = self.review, self.bench.review
 
         def tool(name: Any) -> Any:
             return lambda: prompt.run(lambda: prompt.take(name))
@@ -163,6 +167,9 @@ class ModulePanel(VTKObservationMixin):
             "M": (ui.nextButton, lambda: prompt.run(self.bench.prompter.next_candidate)),
             "A": (ui.acceptButton, lambda: prompt.run(prompt.accept)),
             "D": (ui.doneButton, lambda: prompt.run(prompt.mark_done)),
+            "Shift+N": (review.ui.reviewNextButton, lambda: review.run(queue.forward)),
+            "Shift+B": (review.ui.reviewPreviousButton, lambda: review.run(lambda: queue.forward(-1))),
+            "Shift+D": (review.ui.reviewAcceptButton, lambda: review.run(queue.accept)),
             "Ctrl+Z": (ui.undoButton, lambda: prompt.run(self.bench.undo)),
             "Ctrl+Y": (ui.redoButton, lambda: prompt.run(self.bench.redo)),
             "Esc": (None, lambda: self.toolbelt.take("")),
@@ -228,6 +235,7 @@ class ModulePanel(VTKObservationMixin):
         self.bench.update()
 
     def _on_start_close(self, *_arguments: Any) -> None:
+        self.saves.stop()
         self.toolbelt.take("")
         self._observe_state(None)
         self.markers.remove_all()
@@ -235,6 +243,7 @@ class ModulePanel(VTKObservationMixin):
         self.bench.editor_node = None
 
     def _on_end_close(self, *_arguments: Any) -> None:
+        self.saves.follow(slicer.mrmlScene)
         self._follow_editor_node()
         if self._entered:
             self.open_scene()
@@ -243,9 +252,11 @@ class ModulePanel(VTKObservationMixin):
         if self._entered:
             self.open_scene()
 
-    def _on_save(self, *_arguments: Any) -> None:
+    def _on_save(self) -> None:
+        """What is half written is whole in the file, and the session's last second is in it."""
         self.bench.writing.finish()
-        self.bench.save()
+        if self.bench.record.pending:
+            self.bench.save()
 
     def _axis_of_view(self) -> Any:
         work, node = self.bench.work, self.bench.views.active

@@ -9,7 +9,7 @@ from SAMFinetuneLib.signal import Signal
 from SAMFinetuneLib.views import SliceViews
 from SAMFinetuneLib.work import Work
 from SAMFinetuneLogic.imaging.axes import SliceIndex
-from SAMFinetuneLogic.mrml.slice_views import show_slice, slice_in_view
+from SAMFinetuneLogic.mrml.slice_views import align_view, show_slice, slice_in_view
 
 
 class Navigation:
@@ -41,9 +41,10 @@ class Navigation:
         nodes = self._views.all_nodes()
         fitting = [node for node in nodes if slice_in_view(work.volume, node).slice.axis == slice_index.axis]
         active = self._views.active
-        node = active if active in fitting or not fitting else fitting[0]
-        if node is not None:
-            show_slice(node, work.volume, slice_index)
+        if fitting:
+            show_slice(active if active in fitting else fitting[0], work.volume, slice_index)
+        elif nodes:
+            align_view(active if active in nodes else nodes[0], work.volume, slice_index)
         self._prompter.set_slice(slice_index)
         self._focus()
 

@@ -123,17 +123,23 @@ class Propagation:
             self._running.cancel()
             self._end()
 
-    def forget(self) -> None:
-        """Stop, and drop the last result: the volume is another one now."""
+    def forget(self) -> bool:
+        """Stop, and drop the last result: the volume, or how the model sees it, is another one now.
+
+        Returns:
+            Whether a run was stopped.
+        """
         work = self._work_now()
         if work is not None and work.in_scene:
             self._writing.finish()
         else:
             self._writing.drop(self._written)
             self._written = None
+        stopped = self.running
         self.cancel()
         self.result = None
         self._say({}, "")
+        return stopped
 
     def look(self, work: Work) -> None:
         """See whether the last result was taken back, or done again; a removed segment's part is left out, too."""

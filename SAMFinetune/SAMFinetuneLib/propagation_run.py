@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from SAMFinetuneLib.wording import some_slices
 from SAMFinetuneLib.work import Work
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.imaging.axes import Axis, array_axis
@@ -64,7 +65,7 @@ class PropagationRun:
         for segment, value, result in self.results:
             drawn = sum(1 for report in result.slices if report.value == value and report.pixels)
             estimate = next((e.text for e in result.estimates if e.value == value), "")
-            parts[segment] = f"Filled in {drawn} slices of {self.work.name(segment)}. {estimate}".strip()
+            parts[segment] = f"Filled in {some_slices(drawn)} of {self.work.name(segment)}. {estimate}".strip()
         notices = dict.fromkeys(notice for *_, result in self.results for notice in result.notices)
         return parts, " ".join(text for text in ((written.notice if written else None) or "", *notices) if text)
 

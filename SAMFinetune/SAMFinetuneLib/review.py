@@ -201,10 +201,14 @@ class Review:
         following = None if self.next_slice is None else [self.next_slice.axis, self.next_slice.index]
         return review_record(self.entries, self.note) | {"next": following}
 
+    def carried(self) -> dict[str, Any]:
+        """For the same nodes, opened again: :meth:`to_dict`, and what tells whether the result is taken back."""
+        return self.to_dict() | {"older": self._older}
+
     def restore(
         self, work: Work, content: dict[str, Any], numbering: Callable[[SliceIndex], SliceIndex] = lambda entry: entry
     ) -> None:
-        """The inverse of :meth:`to_dict`; entries that do not fit the volume any more are left out.
+        """The inverse of :meth:`to_dict` or :meth:`carried`; entries that do not fit the volume any more are left out.
 
         Args:
             numbering: gives the slices of the volume as it is now.
@@ -226,6 +230,7 @@ class Review:
             numbering(SliceIndex(following[0], int(following[1]))) if following else None
         )
         self.note = str(content.get("note", ""))
+        self._older = content.get("older", {})
         self._place, self._resume = None, 0
         self.look()
         self.changed.emit()

@@ -80,7 +80,7 @@ class SceneRecord:
 
     def carry_over(self, work: Work) -> SavedWork:
         """The session to go on with where the same nodes are opened again: another window, a moved volume."""
-        return SavedWork(session=work.session.to_dict(), settings={"review": self._review.to_dict()})
+        return SavedWork(session=work.session.to_dict(), settings={"review": self._review.carried()})
 
     def restore(self, work: Work, carried: SavedWork | None) -> None:
         """Take up a session: the one that is carried over, else the scene's.
@@ -101,8 +101,11 @@ class SceneRecord:
             slice_index = numbering(SliceIndex(record.axis, int(record.settings["slice"])))
             if work.valid(slice_index):
                 self._prompter.set_slice(slice_index)
-        if record.active_adapter is not None and not self._learning.chosen:
-            self._take_up(record.adapters[record.active_adapter])
+        if record.model is not None and not self._learning.chosen:
+            if record.active_adapter is None:
+                self._learning.adapter = None
+            else:
+                self._take_up(record.adapters[record.active_adapter])
         if record.jobs and (found := record.jobs[-1].find()) is not None:
             self._learning.watch(JobFolder(found))
         self._collection.restore(record, work.volume_node)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+import qt
 import slicer
 import vtk
 
@@ -37,6 +38,7 @@ class SliceViews:
         self._active: Any = None
         self._observed: list[tuple[Any, int]] = []
         self._views: list[Any] = []
+        self._cursor: Any = None
 
     @property
     def active(self) -> Any:
@@ -46,15 +48,13 @@ class SliceViews:
         return self._active
 
     def all_nodes(self) -> list[Any]:
-        """The slice nodes of all views."""
-        return [view.mrmlSliceNode() for view in _slice_views()]
-
-    def node_named(self, name: str) -> Any:
-        """The slice node of a view such as "Red", or None."""
-        return next((node for node in self.all_nodes() if node.GetLayoutName() == name), None)
+        """The slice nodes of the views that the layout shows."""
+        nodes = [view.mrmlSliceNode() for view in _slice_views()]
+        return [node for node in nodes if node.IsMappedInLayout()] or nodes
 
     def attach(self) -> None:
-        """Start observing the views that are there now."""
+        """Start observing the views that are there, and those that another layout adds."""
+        cursor = self._cursor
         self.detach()
         for view in _slice_views():
             self._views.append(view)
@@ -66,6 +66,9 @@ class SliceViews:
             ):
                 self._observe_mouse(interactor, node, event, action)
             self._observed.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_slice_modified)))
+        scene = slicer.mrmlScene
+        self._observed.append((scene, scene.AddObserver(scene.NodeAddedEvent, self._on_node_added)))
+        self.set_cursor(cursor)
 
     def detach(self) -> None:
         """Stop observing, and give the views their own cursor back."""
@@ -77,6 +80,7 @@ class SliceViews:
 
     def set_cursor(self, cursor: Any) -> None:
         """Show a cursor in all views; None for their own."""
+        self._cursor = cursor
         for view in self._views:
             if cursor is None:
                 view.unsetViewCursor()
@@ -105,6 +109,15 @@ class SliceViews:
     def _on_slice_modified(self, node: Any, _: str) -> None:
         if node is self.active:
             self.slice_changed.emit(node)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_node_added(self, _caller: Any, _event: str, node: Any) -> None:
+        if node.IsA("vtkMRMLSliceNode"):
+            qt.QTimer.singleShot(0, self._attach_again)  # its view is made after it
+
+    def _attach_again(self) -> None:
+        if self._observed:
+            self.attach()
 
 
 def _slice_views() -> Iterator[Any]:

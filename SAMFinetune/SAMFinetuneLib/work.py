@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from SAMFinetuneLogic.imaging.axes import ANATOMICAL_AXES, SliceIndex, resolve_axis
@@ -12,6 +13,8 @@ from SAMFinetuneLogic.mrml.preview import Preview
 from SAMFinetuneLogic.mrml.segments import set_reference_geometry
 from SAMFinetuneLogic.mrml.volumes import geometry_key, read_volume
 from SAMFinetuneLogic.prompting.session import InteractiveSession
+
+_numbers = count()
 
 
 @dataclass(eq=False)
@@ -27,6 +30,7 @@ class Work:
         preview: shows a mask that is not accepted yet.
         notices: sentences about the volume for the user.
         key: changes when the volume must be read again.
+        number: another one for each, never used again.
     """
 
     volume_node: Any
@@ -38,6 +42,7 @@ class Work:
     preview: Preview
     notices: tuple[str, ...] = ()
     key: tuple[Any, ...] = field(default=())
+    number: int = field(default_factory=lambda: next(_numbers))
 
     def close(self) -> None:
         """Take what belongs to this work alone out of the scene; the masks stay."""

@@ -17,6 +17,7 @@ from slicer.util import VTKObservationMixin
 
 from SAMFinetuneLib.applying import Applying
 from SAMFinetuneLib.collection import Collection
+from SAMFinetuneLib.exporting import Exporting
 from SAMFinetuneLib.inference import Inference
 from SAMFinetuneLib.learning import Learning
 from SAMFinetuneLib.long_work import LongWork
@@ -32,7 +33,7 @@ from SAMFinetuneLib.signal import Signal
 from SAMFinetuneLib.step_writing import StepWriting
 from SAMFinetuneLib.views import SliceViews
 from SAMFinetuneLib.work import Work, open_work
-from SAMFinetuneLogic.errors import InputError, SAMFinetuneError
+from SAMFinetuneLogic.errors import Cancelled, InputError, SAMFinetuneError
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID
 from SAMFinetuneLogic.models.store import ModelStore
@@ -46,6 +47,7 @@ from SAMFinetuneLogic.worker.requests import ModelChoice
 _log = logging.getLogger(__name__)
 
 _HAND_EDIT_DELAY_MS = 150
+_STOPPED = "The propagation was stopped: its volume, window or segmentation is another one now. Propagate again."
 
 
 class Workbench(VTKObservationMixin):
@@ -91,6 +93,7 @@ class Workbench(VTKObservationMixin):
             self._undo_edit,
             presence,
         )
+        self.exporting = Exporting(self.prompter, self.writing.finish, self._model)
         self.navigation = Navigation(self.views, self.prompter, self.inference, lambda: self.work)
         self.record = SceneRecord(self.prompter, self.review, self.learning, self.collection, self.save)
         self.editor_node: Any = None
@@ -269,8 +272,8 @@ class Workbench(VTKObservationMixin):
     def close_scene(self) -> None:
         """Let go of everything of the scene; the model stays loaded."""
         self.applying.forget()
-        self.learning.chosen = False
         self._close_work()
+        self.learning.forget()
         self.state = None
         self.changed.emit()
 
@@ -282,6 +285,7 @@ class Workbench(VTKObservationMixin):
         self.applying.forget()
         self.learning.close()
         self.inference.close()
+        self.exporting.finish()
 
     # How it is done
 
@@ -309,11 +313,13 @@ class Workbench(VTKObservationMixin):
 
     def _open(self, volume_node: Any, segmentation_node: Any, window: str) -> None:
         old, carried = self.work, None
+        if old is not None and old.in_scene:
+            self.writing.finish()  # what is half written is reviewed as well
         if old is not None and old.volume_node is volume_node and old.segmentation_node is segmentation_node:
             carried = self.record.carry_over(old)
         elif old is not None and old.in_scene and self.record.pending:
             self.save()
-        self._close_work()
+        stopped = self._close_work()
         if self.editor_node is not None:
             self.editor_node.SetAndObserveSegmentationNode(segmentation_node)
             self.editor_node.SetAndObserveSourceVolumeNode(volume_node)
@@ -334,9 +340,11 @@ class Workbench(VTKObservationMixin):
         self.prompter.set_work(work)
         self.inference.start()
         self.follow_view()
+        if stopped:
+            self.propagation.failed.emit(Cancelled(_STOPPED))
 
-    def _close_work(self) -> None:
-        self.propagation.forget()
+    def _close_work(self) -> bool:
+        stopped = self.propagation.forget()
         self.review.clear()
         self.removeObservers()
         self._look_timer.stop()
@@ -346,6 +354,7 @@ class Workbench(VTKObservationMixin):
         self.prompter.set_work(None)
         if work is not None:
             work.close()
+        return stopped
 
     def _on_segmentation_edited(self, *_: Any) -> None:
         self._look_timer.start()

@@ -1,9 +1,9 @@
 """Label maps to NIfTI, with the exact geometry of the image."""
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -39,8 +39,21 @@ def write_label_map(
         OutputError: a file exists and must not be replaced, or cannot be written.
     """
     path = Path(path)
-    suffix = full_suffix(path).lower()
-    if suffix not in (".nii", ".nii.gz"):
+    check_label_map_path(path, overwrite)
+    header = label_map_header(labels.voxels, labels.ijk_to_ras)
+    with atomic_target(path, overwrite) as temporary:
+        for _ in write_voxels(temporary, header, (labels.voxels,), full_suffix(path).lower() == ".nii.gz"):
+            pass
+    return write_sidecar(path, labels.segments, provenance, overwrite)
+
+
+def check_label_map_path(path: Path, overwrite: bool) -> None:
+    """Look whether a label map and its sidecar can go there, before anything is written or computed.
+
+    Raises:
+        InputError, OutputError: as :func:`write_label_map`.
+    """
+    if full_suffix(path).lower() not in (".nii", ".nii.gz"):
         raise InputError(f"Label maps are written as NIfTI, not as {path.name}; end the name in .nii.gz.")
     sidecar = sidecar_path(path)
     for existing in (path, sidecar):
@@ -49,14 +62,34 @@ def write_label_map(
             raise OutputError(f"{existing} exists already; choose another name, or allow overwriting.")
     if sidecar.exists() and not is_sidecar(sidecar):
         raise OutputError(f"{sidecar} is another tool's file and would be lost; choose another name for the result.")
-    header = label_map_header(labels.voxels, labels.ijk_to_ras)
-    content = labels.voxels.astype(labels.voxels.dtype.newbyteorder("<"), copy=False)
-    with atomic_target(path, overwrite) as temporary, temporary.open("wb") as raw:
-        if suffix == ".nii":
+
+
+def write_voxels(
+    path: Path, header: bytes, parts: Iterable[np.ndarray], compressed: bool = True, plain: bytes = b""
+) -> Generator[int]:
+    """Write a header and the voxels that follow it, little-endian, part by part.
+
+    Args:
+        header: compressed with the voxels, as in NIfTI.
+        parts: arrays of consecutive voxels.
+        plain: written before all that, as it is, as in NRRD.
+
+    Yields:
+        how many parts are written, after each of them.
+    """
+    with path.open("wb") as raw:
+        raw.write(plain)
+        if not compressed:
             raw.write(header)
-            raw.write(np.ascontiguousarray(content).data)
+            yield from _write_parts(raw, parts)
         else:
             with gzip.GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=raw, mtime=0) as stream:
                 stream.write(header)
-                stream.write(np.ascontiguousarray(content).data)
-    return write_sidecar(path, labels.segments, provenance, overwrite)
+                yield from _write_parts(stream, parts)
+
+
+def _write_parts(stream: IO[bytes] | gzip.GzipFile, parts: Iterable[np.ndarray]) -> Generator[int]:
+    for number, part in enumerate(parts, start=1):
+        content = part.astype(part.dtype.newbyteorder("<"), copy=False)
+        stream.write(np.ascontiguousarray(content).data)
+        yield number

@@ -40,13 +40,21 @@ class Block:
         """Whether no voxel is set."""
         return not self.voxels.any()
 
-    def cut(self, start: np.ndarray, stop: np.ndarray) -> "Block":
-        """A copy of the voxels from ``start`` to before ``stop`` (i, j, k): cut off, or filled up with 0."""
+    def cut(self, start: np.ndarray, stop: np.ndarray, value: int | None = None) -> "Block":
+        """A copy of the voxels from ``start`` to before ``stop`` (i, j, k): cut off, or filled up with 0.
+
+        Args:
+            value: copy whether the voxels are this one.
+        """
         size = np.maximum(stop - start, 0)
-        result = np.zeros(tuple(size[::-1]), dtype=self.voxels.dtype)
+        result = np.zeros(tuple(size[::-1]), dtype=self.voxels.dtype if value is None else bool)
         low, high = np.maximum(self.start, start), np.minimum(self.stop, stop)
         if (low < high).all():
-            result[_slices(low - start, high - start)] = self.voxels[_slices(low - self.start, high - self.start)]
+            found, there = self.voxels[_slices(low - self.start, high - self.start)], _slices(low - start, high - start)
+            if value is None:
+                result[there] = found
+            else:
+                np.equal(found, value, out=result[there])
         return Block(result, np.asarray(start, dtype=np.int64))
 
     def cropped(self) -> "Block":
@@ -60,11 +68,6 @@ class Block:
             spans.append((int(found[0]), int(found[-1]) + 1))
         low = np.array([low for low, _ in reversed(spans)])
         return Block(self.voxels[tuple(slice(*span) for span in spans)], self.start + low)
-
-
-def whole_grid(mask: np.ndarray) -> Block:
-    """A block that begins at the grid's first voxel."""
-    return Block(np.asarray(mask) != 0, np.zeros(3, dtype=np.int64))
 
 
 def move_block(block: Block, matrix: np.ndarray, target: np.ndarray) -> Block:

@@ -1,4 +1,4 @@
-"""Markups to prompts, and back to be shown again after undo or reload.
+"""Markups to prompts, and points back to be shown again after undo or reload.
 
 ========================== ===========================================================================================
 Point list                 points; those not yet placed, or only previewed under the cursor, do not count. Negative are
@@ -23,11 +23,9 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from SAMFinetuneLogic.errors import GeometryError, InputError
 from SAMFinetuneLogic.imaging.axes import AXES, Axis, SliceIndex
-from SAMFinetuneLogic.imaging.geometry import inverse_affine
 from SAMFinetuneLogic.imaging.volume import Volume
-from SAMFinetuneLogic.mrml.matrices import parent_to_world, to_vtk, to_world_points
+from SAMFinetuneLogic.mrml.matrices import to_world_points
 from SAMFinetuneLogic.mrml.polygons import fill_polygon
-from SAMFinetuneLogic.prompting.placement import box_voxels
 from SAMFinetuneLogic.prompting.prompts import (
     BoxPrompt,
     MaskPrompt,
@@ -161,36 +159,6 @@ def set_points(markups_node: Any, prompts: Sequence[PointPrompt]) -> None:
             markups_node.RemoveAttribute(POLARITY)
         elif prompts:
             set_negative(markups_node, not prompts[0].positive)
-
-
-def set_box(roi_node: Any, box: BoxPrompt, volume: Volume) -> None:
-    """Let an ROI node show the voxels of a box, turned like the volume's axes.
-
-    Its faces are half a voxel outside of the outermost centres, so that reading it again gives the same voxels.
-
-    Raises:
-        GeometryError: the box lies outside of the volume, or the ROI under a non-linear transform.
-    """
-    first, last = box_voxels(volume, box)
-    own = inverse_affine(parent_to_world(roi_node)) @ volume.ijk_to_ras
-    lengths = np.linalg.norm(own[:3, :3], axis=0)
-    frame = np.eye(4)
-    frame[:3, :3] = own[:3, :3] / lengths
-    frame[:3, 3] = own[:3, :3] @ ((first + last) / 2) + own[:3, 3]
-    with slicer.util.NodeModify(roi_node):
-        roi_node.GetObjectToNodeMatrix().DeepCopy(to_vtk(frame))
-        roi_node.SetSize(*((last - first + 1) * lengths).tolist())
-
-
-def set_scribble(curve_node: Any, scribble: ScribblePrompt) -> None:
-    """Let an open curve node show a scribble, with straight pieces."""
-    with slicer.util.NodeModify(curve_node):
-        curve_node.RemoveAllControlPoints()
-        if hasattr(curve_node, "SetCurveTypeToLinear"):
-            curve_node.SetCurveTypeToLinear()
-        for position in scribble.points:
-            curve_node.AddControlPointWorld(vtk.vtkVector3d(*position))
-        set_negative(curve_node, not scribble.positive)
 
 
 def _position(markups_node: Any, n: int) -> Position:

@@ -70,10 +70,9 @@ class Labelmap:
         """
         exact = renumber_block(self.values, self.matrix, target)
         if exact is not None:
-            part = exact.cut(start, stop)
-            return Block(part.voxels == self.value, part.start)
-        whole = Block(self.values.voxels == self.value, self.values.start)
-        return move_block(whole, self.matrix, target).cut(start, stop)
+            return exact.cut(start, stop, value=self.value)
+        there = self._reached_by(target, start, stop)
+        return move_block(Block(there.voxels == self.value, there.start), self.matrix, target).cut(start, stop)
 
     def extent_on(self, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """First and one beyond the last index (i, j, k) of the grid ``target`` that the labelmap reaches."""
@@ -81,12 +80,13 @@ class Labelmap:
         exact = renumber_block(places, self.matrix, target)
         if exact is not None:
             return exact.start, exact.stop
-        first, last = places.start - 0.5, places.stop - 0.5
-        faces = np.array(
-            [[i, j, k] for i in (first[0], last[0]) for j in (first[1], last[1]) for k in (first[2], last[2])]
-        )
-        there = transform_points(inverse_affine(target) @ self.matrix, faces)
-        return np.floor(there.min(axis=0)).astype(np.int64), np.ceil(there.max(axis=0)).astype(np.int64) + 1
+        return _reach(inverse_affine(target) @ self.matrix, places.start, places.stop)
+
+    def _reached_by(self, target: np.ndarray, start: np.ndarray, stop: np.ndarray) -> Block:
+        """The part of the values that voxels of another grid may be nearest to."""
+        first, last = _reach(inverse_affine(self.matrix) @ target, start, stop)
+        low = np.clip(first, self.values.start, self.values.stop)
+        return self.values.cut(low, np.clip(last, low, self.values.stop))
 
 
 def labelmap_of(segmentation_node: Any, segment_id: str) -> Labelmap | None:
@@ -191,13 +191,22 @@ def segmentation_labels(segmentation_node: Any, volume: Volume, segments: Sequen
     for value, segment_id in enumerate(chosen, start=1):
         block = segment_block(segmentation_node, segment_id, volume)
         part = voxels[tuple(slice(a, b) for a, b in zip(block.start[::-1], block.stop[::-1], strict=True))]
-        overlapping += int(np.count_nonzero(part[block.voxels]))
-        part[block.voxels] = value
+        overlapping += set_label(part, block.voxels, value)
         described.append(describe(segmentation_node, segment_id, value))
     notice = f"{overlapping} voxels belong to several segments: they went to the later one in the table."
     labels = LabelMap.of_known(voxels, volume.ijk_to_ras, tuple(described), segmentation_node.GetName() or "")
     values = {segment_id: value for value, segment_id in enumerate(chosen, start=1)}
     return SceneLabels(labels, values, (notice,) if overlapping else ())
+
+
+def set_label(voxels: np.ndarray, mask: np.ndarray, value: int) -> int:
+    """Give the voxels (k, j, i) of a mask a label; returns how many of them had one already."""
+    taken = 0
+    for plane, wanted in zip(voxels, mask, strict=True):  # slice by slice it is done in the processor's cache
+        if wanted.any():
+            taken += int(np.count_nonzero((plane != 0) & wanted))
+            np.copyto(plane, voxels.dtype.type(value), where=wanted)
+    return taken
 
 
 def describe(segmentation_node: Any, segment_id: str, value: int) -> Segment:
@@ -264,17 +273,31 @@ def edit_matrix(segmentation_node: Any) -> np.ndarray | None:
 
     None if it has neither a reference geometry nor segments.
     """
+    image = reference_image(segmentation_node)
+    return None if image is None else image_to_world(image)
+
+
+def reference_image(segmentation_node: Any) -> Any | None:
+    """The grid on which a segmentation is edited, as a ``vtkOrientedImageData`` without voxels; None as above."""
     logic = slicer.vtkSlicerSegmentEditorLogic
     text = logic.GetReferenceImageGeometryStringFromSegmentation(segmentation_node.GetSegmentation())
     image = slicer.vtkOrientedImageData()
     if not text or not slicer.vtkSegmentationConverter.DeserializeImageGeometry(text, image, False):
         return None
-    return image_to_world(image)
+    return image
 
 
 def binary_labelmap() -> str:
     """The name of the representation that is edited."""
     return str(slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName())
+
+
+def _reach(mapping: np.ndarray, start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and one beyond the last index of another grid that the voxels from ``start`` to before ``stop`` touch."""
+    first, last = start - 0.5, stop - 0.5
+    faces = np.array([[i, j, k] for i in (first[0], last[0]) for j in (first[1], last[1]) for k in (first[2], last[2])])
+    there = transform_points(mapping, faces)
+    return np.floor(there.min(axis=0)).astype(np.int64), np.ceil(there.max(axis=0)).astype(np.int64) + 1
 
 
 def _part(segmentation_node: Any, segment_id: str, volume: Volume, start: np.ndarray, stop: np.ndarray) -> np.ndarray:

@@ -136,23 +136,6 @@ def load_work(volume_node: Any, segmentation_node: Any, volume: Volume) -> Saved
     return work if work.session is None else replace(work, session=renumbered(work.session, volume))
 
 
-def forget_work(volume_node: Any, segmentation_node: Any) -> None:
-    """Remove the session of these nodes from the scene, if there is one."""
-    node = _find(volume_node, segmentation_node)
-    if node is not None:
-        node.GetScene().RemoveNode(node)
-
-
-def saved_pairs(scene: Any) -> tuple[tuple[Any, Any], ...]:
-    """The (volume node, segmentation node) pairs that the scene holds sessions for, the last saved one last."""
-    pairs = []
-    for node in _records(scene):
-        pair = node.GetNodeReference(_VOLUME), node.GetNodeReference(_SEGMENTATION)
-        if None not in pair and pair not in pairs:
-            pairs.append(pair)
-    return tuple(pairs)
-
-
 def _texts_of(work: SavedWork) -> dict[str, str]:
     values = {
         "version": RECORD_VERSION,

@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from SAMFinetuneLogic.errors import InputError
-from SAMFinetuneLogic.imaging.axes import Axis, array_axis
+from SAMFinetuneLogic.imaging.axes import Axis
 from SAMFinetuneLogic.imaging.labels import LabelMap
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.mrml.annotated import annotated_slices
 from SAMFinetuneLogic.mrml.segments import segment_ids, segmentation_labels
-from SAMFinetuneLogic.propagation.annotations import Annotations
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,32 +32,6 @@ class TrainingLabels:
     known: dict[str, tuple[int, ...]]
     indices: tuple[int, ...]
     notices: tuple[str, ...]
-
-    def annotations(self) -> Annotations:
-        """For propagation, which may know each segment on other slices.
-
-        Raises:
-            InputError: nothing is drawn on the annotated slices.
-        """
-        stack = np.moveaxis(self.labels.voxels, array_axis(self.axis), 0)
-        masks = {
-            self.values[segment_id]: {index: stack[index] == self.values[segment_id] for index in indices}
-            for segment_id, indices in self.known.items()
-        }
-        masks = {value: by_slice for value, by_slice in masks.items() if any(m.any() for m in by_slice.values())}
-        if not masks:
-            raise InputError("Nothing is drawn on the annotated slices: draw the structure on at least one slice.")
-        spacing = dict(zip(("i", "j", "k"), self.volume.spacing, strict=True))
-        return Annotations(
-            self.axis,
-            self.volume.slice_count(self.axis),
-            self.volume.slice_shape(self.axis),
-            self.volume.slice_spacing(self.axis),
-            spacing[self.axis],
-            tuple(segment for segment in self.labels.segments if segment.value in masks),
-            tuple(sorted({index for by_slice in masks.values() for index in by_slice})),
-            masks,
-        )
 
 
 def training_labels(

@@ -53,8 +53,9 @@ def refine(
     Of a structure of a few input pixels, clicks around it may leave nothing on the whole slice: then the crop is laid
     around what was found before.
 
-    The other candidates stay as they are, see :func:`refine_others`. The first answer is kept where the second disagrees
-    wildly: it is empty, does not meet the first mask, or touches all sides of the crop that lie within the slice.
+    The other candidates stay as they are, see :func:`refine_others`. The first answer is kept where the second
+    disagrees wildly: it is empty, does not meet the first mask, or touches all sides of the crop that lie within the
+    slice.
 
     Args:
         predictor: the one that gave ``first``.

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from SAMFinetuneLogic.errors import ModelError
@@ -62,6 +62,7 @@ class Engine:
         self._cache_facts: tuple[object, ...] = ()
         self._told = 0
         self._choice = ModelChoice()
+        self._info: ModelInfo | None = None
 
     def answer(self, request: Request, course: Course) -> Any:
         """What the request's class says.
@@ -111,19 +112,22 @@ class Engine:
         return warnings
 
     def _load(self, choice: ModelChoice) -> ModelInfo:
-        self._predictor = None  # its memory is needed for the next one
+        if self._predictor is not None and self._info is not None and _another_cache_alone(self._choice, choice):
+            self._choice = choice
+            self._set_cache(choice)
+            model = self._predictor.model
+            self._predictor = SlicePredictor(model, self._cache)
+            return replace(self._info, device=str(model.device), warnings=tuple(model.warnings))
+        self._predictor = self._info = None  # its memory is needed for the next one
         model = load_model(choice.model, choice.device, choice.precision, choice.folder)
         self._choice = choice
         if choice.adapter is not None:
             model = with_adapter(model, choice.adapter)
-        facts = (choice.cache_mb, choice.cache_folder, choice.cache_disk_mb)
-        if facts != self._cache_facts:
-            self._cache = EmbeddingCache(choice.cache_mb * 2**20, choice.cache_folder, choice.cache_disk_mb * 2**20)
-            self._cache_facts = facts
+        self._set_cache(choice)
         self._predictor = SlicePredictor(model, self._cache)
         self._told = len(model.warnings)
         entry = model.entry
-        return ModelInfo(
+        self._info = ModelInfo(
             description=model.description,
             id=entry.id,
             title=entry.title,
@@ -136,6 +140,13 @@ class Engine:
             adapter=choice.adapter,
             warnings=tuple(model.warnings),
         )
+        return self._info
+
+    def _set_cache(self, choice: ModelChoice) -> None:
+        facts = (choice.cache_mb, choice.cache_folder, choice.cache_disk_mb)
+        if facts != self._cache_facts:
+            self._cache = EmbeddingCache(choice.cache_mb * 2**20, choice.cache_folder, choice.cache_disk_mb * 2**20)
+            self._cache_facts = facts
 
     def _predict(self, request: Predict, course: Course) -> CutCandidates:
         with course.stage("embed"):
@@ -182,3 +193,9 @@ class Engine:
             if predictor.model.device == device:
                 raise
         return work(predictor)
+
+
+def _another_cache_alone(old: ModelChoice, new: ModelChoice) -> bool:
+    """Whether two choices differ, and only in where embeddings are kept. The same one again asks for a fresh start."""
+    same = replace(old, cache_mb=new.cache_mb, cache_folder=new.cache_folder, cache_disk_mb=new.cache_disk_mb) == new
+    return same and old != new

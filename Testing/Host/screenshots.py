@@ -63,6 +63,7 @@ def main(folder: Path) -> None:
     panel.export.ui.exportFolder.currentPath = str(Path(app.temporaryPath))
     panel.export.ui.exportName.text = "liver"
     panel.export.ui.exportButton.click()
+    _wait(lambda: not bench.exporting.running, "the export", panel)
     panel.export.ui.exportFolder.currentPath = "/path/to/results"
     panel.export.ui.exportResult.text = "Written to /path/to/results: liver.nii.gz, liver.json"
     save("export", "export", "editor")

@@ -67,3 +67,8 @@ def settle(opened: Any, seconds: float = 20.0) -> None:
     """Run the event loop until the model owes no answer."""
     assert run_until(lambda: not opened.bench.prompter.waiting, seconds)
     run_for(0.03)
+
+
+def until_exported(opened: Any, seconds: float = 20.0) -> None:
+    """Run the event loop until the files are written."""
+    assert run_until(lambda: not opened.bench.exporting.running, seconds)

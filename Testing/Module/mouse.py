@@ -15,6 +15,11 @@ def view_of(opened: Any, name: str = "Red") -> Any:
     return opened.host.layoutManager().sliceWidget(name)._q.sliceView()
 
 
+def slice_node(opened: Any, name: str = "Red") -> Any:
+    """The node of a slice view."""
+    return opened.host.layoutManager().sliceWidget(name).mrmlSliceNode()
+
+
 def click(view: Any, ras: tuple[float, float, float]) -> None:
     """Move to a position, press and release."""
     pixel = view.pixel_of(ras)

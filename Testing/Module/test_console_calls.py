@@ -43,12 +43,13 @@ def test_every_public_action_of_the_workbench_is_documented(opened):
     """Of what the buttons drive: what is neither a query nor called by the module itself."""
     bench = opened.bench
     inner = {
-        "prompter": "set_work set_segment set_slice refresh ask_again confirm move remove undo redo prompts add",
+        "prompter": "set_work set_segment set_slice refresh ask_again confirm undo redo prompts add",
         "propagation": "annotated annotated_segments forget look",
-        "review": "set_results set_entries look clear to_dict restore",
+        "review": "set_results set_entries look clear to_dict carried restore",
         "collection": "forget require_path reference settings restore image_name",
         "applying": "forget look stop",
-        "learning": "annotated watch find_running poll close",
+        "exporting": "finish",
+        "learning": "annotated watch find_running poll close forget",
     }
     text = DOCUMENT.read_text(encoding="utf-8")
     for part, known in inner.items():

@@ -125,6 +125,19 @@ def test_the_console_drives_the_same_objects(blocks):
     assert prompter.accept().changed == 20 * 28
 
 
+def test_folders_are_chosen_by_their_buttons(opened, tmp_path):
+    import PySide6.QtWidgets as QtWidgets
+    import qt
+
+    inputs, export = opened.panel.input.ui, opened.panel.export.ui
+    for number, widget in enumerate((inputs.modelFolder, inputs.jobFolder, export.exportFolder)):
+        folder = tmp_path / str(number)
+        qt.QFileDialog.answers.append(str(folder))
+        widget._q.findChild(QtWidgets.QToolButton, "qt_browse").click()
+        assert widget.currentPath == str(folder) and not qt.QFileDialog.answers
+    assert opened.bench.preferences.model_folder == tmp_path / "0"
+
+
 def test_settings_persist(opened, tmp_path):
     opened.panel.input.ui.deviceSelector.setCurrentIndex(1)
     opened.panel.input.ui.jobFolder.currentPath = str(tmp_path / "jobs")

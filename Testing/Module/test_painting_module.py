@@ -5,7 +5,7 @@ import PySide6.QtCore as QtCore
 import pytest
 import SimpleITK as sitk
 import slicer
-from module_scene import ras_of, settle
+from module_scene import ras_of, settle, until_exported
 from mouse import LEFT, NONE, drag, view_of
 from PySide6.QtTest import QTest
 from slicer_host.event_loop import run_for, run_until
@@ -121,6 +121,8 @@ def test_saved_with_the_scene_and_never_exported(blocks, tmp_path):
     ui = blocks.panel.export.ui
     ui.exportFolder.currentPath = str(tmp_path)
     ui.exportButton.click()
+    until_exported(blocks)
+    assert "not accepted yet, on 1 slice" in blocks.panel.export.messages.text
     voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "segmentation.nii.gz")))
     assert set(np.unique(voxels)) == {0, 1} and voxels.sum() == 20 * 28  # what was accepted alone
     run_for(1.2)

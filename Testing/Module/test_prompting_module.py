@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import slicer
 from module_scene import BRIGHT, ras_of, settle, two_blocks
-from mouse import click, drag, view_of
+from mouse import click, drag, slice_node, view_of
 
 from SAMFinetuneLogic.errors import ModelError
 from SAMFinetuneLogic.imaging.axes import SliceIndex
@@ -188,7 +188,7 @@ def test_a_click_outside_says_so_and_leaves_nothing(blocks):
 
 def test_coronal_and_sagittal_views(blocks):
     for name, axis, index in (("Green", "j", 20), ("Yellow", "i", 25)):
-        node = blocks.bench.views.node_named(name)
+        node = slice_node(blocks, name)
         node.JumpSliceByOffsetting(*ras_of(blocks, 5, 20, 25))
         blocks.panel.prompt.ui.positiveButton.click()
         click(view_of(blocks, name), ras_of(blocks, 5, 20, 25))

@@ -3,13 +3,13 @@
 import numpy as np
 import slicer
 from module_scene import ras_of, settle
-from mouse import click, view_of
+from mouse import click, slice_node, view_of
 
 
 def test_a_click_in_a_rotated_view_uses_the_nearest_voxel_axis_and_says_so(blocks):
     bench = blocks.bench
     assert bench.view_notice() is None
-    node = bench.views.node_named("Red")
+    node = slice_node(blocks)
     center = ras_of(blocks, 5, 20, 25)
     matrix = slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())
     angle = np.radians(20)

@@ -5,7 +5,7 @@ import PySide6.QtCore as QtCore
 import pytest
 import SimpleITK as sitk
 import slicer
-from module_scene import BRIGHT, add_volume, ras_of, settle, straight_affine
+from module_scene import BRIGHT, add_volume, ras_of, settle, straight_affine, until_exported
 from PySide6.QtTest import QTest
 from slicer_host.event_loop import process_events, run_for, run_until
 from test_collection_module import array_of as array_of_node
@@ -141,6 +141,7 @@ def test_export_and_save_in_between_hold_the_whole_result(tower, tmp_path):
     ui.exportFolder.currentPath = str(tmp_path)
     propagate_half(tower)
     ui.exportButton.click()
+    until_exported(tower)
     assert tower.panel.export.messages.text == ""
     voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "segmentation.nii.gz")))
     np.testing.assert_array_equal(voxels > 0, tall() == BRIGHT)

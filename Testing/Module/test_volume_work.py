@@ -3,10 +3,13 @@
 import json
 
 import numpy as np
+import PySide6.QtCore as QtCore
 import pytest
 import SimpleITK as sitk
 import slicer
-from module_scene import ras_of, settle, two_blocks
+from module_scene import ras_of, settle, two_blocks, until_exported
+from mouse import slice_node
+from PySide6.QtTest import QTest
 from slicer_host.event_loop import run_for, run_until
 
 from SAMFinetuneLogic.imaging.axes import SliceIndex
@@ -99,7 +102,7 @@ def test_review_jumps_and_accepts(propagated):
     ui.reviewNextButton.click()
     shown = entries[0].slice
     assert bench.prompter.slice == shown and bench.review.place == 0
-    node = bench.views.node_named("Red")
+    node = slice_node(propagated)
     from SAMFinetuneLogic.mrml.slice_views import slice_in_view
 
     assert slice_in_view(bench.work.volume, node).slice == shown
@@ -109,6 +112,20 @@ def test_review_jumps_and_accepts(propagated):
     if bench.review.next_slice is not None:
         ui.annotateButton.click()
         assert bench.prompter.slice == bench.review.next_slice
+
+
+def test_the_review_by_keys(propagated):
+    bench, ui, panel = propagated.bench, propagated.panel.review.ui, propagated.panel.widget._q
+    entries, shift = bench.review.entries, QtCore.Qt.KeyboardModifier.ShiftModifier
+    assert "(Shift+N)" in ui.reviewNextButton.text and "(Shift+D)" in ui.reviewAcceptButton.text
+    panel.window().activateWindow()
+    panel.setFocus()
+    for key, place in (("N", 0), ("N", 1), ("B", 0)):
+        QTest.keyClick(panel, getattr(QtCore.Qt.Key, f"Key_{key}"), shift)
+        assert bench.review.place == place and bench.prompter.slice == entries[place].slice
+    QTest.keyClick(panel, QtCore.Qt.Key.Key_D, shift)
+    assert bench.review.entries == entries[1:] and bench.prompter.slice == entries[1].slice
+    assert propagated.panel.review.messages.text == ""
 
 
 def test_a_corrected_slice_leaves_the_review_and_next_goes_on_from_there(propagated):
@@ -173,6 +190,7 @@ def test_export_as_simpleitk_reads_it(propagated, tmp_path):
     ui.exportFolder.currentPath = str(tmp_path)
     ui.exportName.text = "case"
     ui.exportButton.click()
+    until_exported(propagated)
     assert propagated.panel.export.messages.text == "" and "case.nii.gz" in ui.exportResult.text
     image = sitk.ReadImage(str(tmp_path / "case.nii.gz"))
     voxels = sitk.GetArrayFromImage(image)
@@ -194,6 +212,7 @@ def test_other_formats(propagated, tmp_path, kind):
     ui.exportFolder.currentPath = str(tmp_path)
     ui.formatSelector.setCurrentIndex(ui.formatSelector.findData(kind))
     ui.exportButton.click()
+    until_exported(propagated)
     assert propagated.panel.export.messages.text == ""
     name = "segmentation.seg.nrrd" if kind == "seg_nrrd" else "segmentation_Segment_1.nii.gz"
     image = sitk.ReadImage(str(tmp_path / name))
@@ -270,10 +289,12 @@ def test_export_says_what_one_label_map_cannot_hold(propagated, tmp_path):
     assert array_of(propagated, first)[5][mask].all()
     panel.ui.exportFolder.currentPath = str(tmp_path)
     panel.ui.exportButton.click()
+    until_exported(propagated)
     assert "81 voxels belong to several segments" in panel.messages.text and "Written" in panel.ui.exportResult.text
     panel.ui.exportName.text = "each"
     panel.ui.formatSelector.setCurrentIndex(panel.ui.formatSelector.findData("nifti_files"))
     panel.ui.exportButton.click()
+    until_exported(propagated)
     assert panel.messages.text == ""
     each = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "each_Segment_1.nii.gz")))
     assert each[5][mask].all()

@@ -250,15 +250,6 @@ def test_training_takes_slices_known_for_all_and_negatives(a_volume_node, a_segm
     assert found.known == {ids[0]: (0, 3, 4, 5), ids[1]: (0, 4, 5)}
     assert "Slices 3 are" in found.notices[-1]
     np.testing.assert_array_equal(found.labels.voxels[4] == found.values[ids[1]], masks[1])
-    annotations = found.annotations()
-    liver, spleen = found.values[ids[0]], found.values[ids[1]]
-    assert annotations.known(liver) == [0, 3, 4, 5]
-    assert annotations.present(liver) == [0, 3, 4]
-    assert annotations.known(spleen) == [0, 4, 5]
-    assert annotations.present(spleen) == [4]
-    np.testing.assert_array_equal(annotations.masks[liver][3], masks[3])
-    assert annotations.count == 6
-    assert annotations.step == pytest.approx(volume.spacing[2])
 
 
 def test_only_segments_with_annotations_count_unless_asked_for(a_volume_node, a_segmentation, ids):
@@ -272,10 +263,3 @@ def test_only_segments_with_annotations_count_unless_asked_for(a_volume_node, a_
     assert training_labels(a_segmentation, volume, "k", ids).indices == ()
     with pytest.raises(InputError, match="annotated"):
         training_labels(a_segmentation, volume, "j")
-
-
-def test_negatives_alone_are_nothing_to_propagate(a_volume_node, a_segmentation, ids):
-    volume = read_volume(a_volume_node).volume
-    mark_annotated(a_segmentation, ids[:1], volume, [SliceIndex("k", 2)])
-    with pytest.raises(InputError, match="Nothing is drawn"):
-        training_labels(a_segmentation, volume, "k").annotations()

@@ -10,22 +10,18 @@ vtk = pytest.importorskip("vtk")
 
 from SAMFinetuneLogic.errors import GeometryError, InputError  # noqa: E402
 from SAMFinetuneLogic.imaging.axes import AXES, SliceIndex, array_axis  # noqa: E402
-from SAMFinetuneLogic.imaging.volume import Volume  # noqa: E402
 from SAMFinetuneLogic.mrml.markups import (  # noqa: E402
     is_placed,
     lasso,
     point_prompt,
     prompts_of,
-    set_box,
     set_negative,
     set_points,
-    set_scribble,
 )
 from SAMFinetuneLogic.mrml.polygons import fill_polygon  # noqa: E402
 from SAMFinetuneLogic.mrml.volumes import read_volume  # noqa: E402
-from SAMFinetuneLogic.prompting.placement import box_voxels, slices_of  # noqa: E402
 from SAMFinetuneLogic.prompting.prompt_files import read_prompts  # noqa: E402
-from SAMFinetuneLogic.prompting.prompts import BoxPrompt, PointPrompt, ScribblePrompt  # noqa: E402
+from SAMFinetuneLogic.prompting.prompts import BoxPrompt, PointPrompt  # noqa: E402
 
 RELAXED = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -167,36 +163,6 @@ def test_points_come_back(a_scene, add_linear_transform):
         assert [p.positive for p in back] == list(polarities)
         for mine, expected in zip(back, prompts, strict=True):
             np.testing.assert_allclose(mine.position, expected.position, atol=1e-9)
-
-
-@RELAXED
-@given(seed=st.integers(0, 2**32 - 1), moved=st.booleans())
-def test_boxes_come_back_with_the_same_voxels(seed, moved, new_scene, add_linear_transform):
-    rng = np.random.default_rng(seed)
-    scene = new_scene()
-    volume = Volume(np.zeros((9, 11, 13), np.uint8), affine(rng))
-    ends = np.sort(rng.integers(0, [13, 11, 9], (2, 3)), axis=0)
-    box = BoxPrompt(tuple(tuple(point) for point in volume.to_ras(ends).tolist()))
-    node = add(scene, "ROI")
-    if moved:
-        turn = np.eye(4)
-        turn[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-        node.SetAndObserveTransformNodeID(add_linear_transform(scene, turn).GetID())
-    set_box(node, box, volume)
-    np.testing.assert_array_equal(box_voxels(volume, prompts_of(node)[0]), ends)
-
-
-def test_scribbles_come_back(a_scene):
-    scribble = ScribblePrompt(((0.0, 0, 0), (5, 0, 0), (5, 5, 0)), positive=False)
-    node = add(a_scene, "Curve", [(1, 1, 1)])
-    set_scribble(node, scribble)
-    back = prompts_of(node)[0]
-    assert not back.positive
-    volume = Volume(np.zeros((3, 9, 9), np.uint8), np.eye(4))
-    assert slices_of(volume, back, "k") == (0,)
-    shown = np.array(back.points)
-    for point in scribble.points:
-        assert np.linalg.norm(shown - point, axis=1).min() < 1e-3
 
 
 # Lasso

@@ -11,7 +11,7 @@ from SAMFinetuneLogic.errors import InputError  # noqa: E402
 from SAMFinetuneLogic.imaging.axes import SliceIndex  # noqa: E402
 from SAMFinetuneLogic.imaging.geometry import inverse_affine  # noqa: E402
 from SAMFinetuneLogic.mrml.images import oriented_image  # noqa: E402
-from SAMFinetuneLogic.mrml.lattice import Block, move_block, whole_grid  # noqa: E402
+from SAMFinetuneLogic.mrml.lattice import Block, move_block  # noqa: E402
 from SAMFinetuneLogic.mrml.segments import (  # noqa: E402
     add_segment,
     add_segmentation,
@@ -23,6 +23,9 @@ from SAMFinetuneLogic.mrml.segments import (  # noqa: E402
 from SAMFinetuneLogic.mrml.volumes import read_volume  # noqa: E402
 
 RELAXED = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+START = np.zeros(3, dtype=np.int64)
 
 
 def affine(rng, spacing=(0.6, 1.8)):
@@ -95,7 +98,7 @@ def test_a_shift_by_whole_voxels_is_exact():
     matrix = affine(np.random.default_rng(1))
     target = matrix.copy()
     target[:3, 3] += matrix[:3, :3] @ [2, -3, 1] + 1e-4
-    moved = move_block(whole_grid(mask), matrix, target)
+    moved = move_block(Block(mask, START), matrix, target)
     assert moved.voxels is not None
     np.testing.assert_array_equal(moved.voxels, mask)
     np.testing.assert_array_equal(moved.start, [-2, 3, -1])
@@ -104,11 +107,11 @@ def test_a_shift_by_whole_voxels_is_exact():
 def test_cropping_and_cutting_undo_each_other():
     mask = np.zeros((4, 5, 6), bool)
     mask[1:3, 2, 3:5] = True
-    block = whole_grid(mask).cropped()
+    block = Block(mask, START).cropped()
     assert block.voxels.shape == (2, 1, 2)
     np.testing.assert_array_equal(block.start, [3, 2, 1])
     np.testing.assert_array_equal(block.cut(np.zeros(3, int), np.array([6, 5, 4])).voxels, mask)
-    assert whole_grid(np.zeros((2, 2, 2))).cropped().voxels.size == 0
+    assert Block(np.zeros((2, 2, 2), bool), START).cropped().voxels.size == 0
 
 
 def test_a_labelmap_shared_by_segments_gives_each_its_own(a_scene, a_volume_node):

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import ctk
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -73,6 +74,8 @@ class InputPanel(Panel):
         for name in WINDOW_NAMES:
             self.ui.windowSelector.addItem(name)
         preferences = self.bench.preferences
+        for folder in (self.ui.modelFolder, self.ui.jobFolder):
+            folder.filters = ctk.ctkPathLineEdit.Dirs  # its button asks for a file otherwise
         self.ui.deviceSelector.setCurrentIndex(max(self.ui.deviceSelector.findData(preferences.device), 0))
         self.ui.modelFolder.currentPath = str(preferences.model_folder or "")
         self.ui.jobFolder.currentPath = str(preferences.job_folder)

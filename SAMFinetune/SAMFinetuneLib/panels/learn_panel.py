@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 from SAMFinetuneLib.curve_picture import draw_curve
 from SAMFinetuneLib.learning import MIN_SLICES, RECOMMENDED
 from SAMFinetuneLib.panels.panel import Panel
+from SAMFinetuneLib.wording import some_slices
 from SAMFinetuneLib.workbench import Workbench
 from SAMFinetuneLogic.finetuning.strategy import all_strategies
 
@@ -96,10 +97,10 @@ class LearnPanel(Panel):
 
     def _invitation(self, count: int) -> str:
         if count < MIN_SLICES:
-            return _("{count} annotated slices; at least {least} are needed to adapt the model.").format(
-                count=count, least=MIN_SLICES
+            return _("{found}; at least {least} are needed to adapt the model.").format(
+                found=some_slices(count, _("annotated")), least=MIN_SLICES
             )
-        return _("{count} annotated slices to learn from. Clicks stay live meanwhile.").format(count=count)
+        return _("{found} to learn from. Clicks stay live meanwhile.").format(found=some_slices(count, _("annotated")))
 
     def _progress(self, status: Any) -> str:
         parts = [_(_STATES.get(status.state, status.state))]

@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 
 from SAMFinetuneLib.panels.panel import Panel
 from SAMFinetuneLib.tools.toolbelt import Tool, Toolbelt
+from SAMFinetuneLib.wording import some_slices
 from SAMFinetuneLib.workbench import Workbench
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.mrml.annotated import annotated_slices
@@ -107,7 +108,7 @@ class PromptPanel(Panel):
             if others > 0:
                 text += _(" (and {others} more on other slices)").format(others=others)
             if prompter.waiting:
-                text += _(" ({count} slices still to be answered)").format(count=prompter.owed)
+                text += _(" ({found} still to be answered)").format(found=some_slices(prompter.owed))
             self.ui.candidateLabel.text = " ".join((text, *candidates.notices))
         elif prompter.target in prompter.failed_targets:
             self.ui.candidateLabel.text = _("Not answered: take the prompt back, or change it to ask again")
@@ -121,8 +122,12 @@ class PromptPanel(Panel):
         if work is None:
             self.ui.sliceState.text = _("Choose a volume first.")
             return
-        ready = self.bench.inference.encoded(work, prompter.slice)
-        state = _("ready") if ready else _("being prepared ...")
+        inference = self.bench.inference
+        if inference.encoded(work, prompter.slice):
+            state = _("ready")
+        else:
+            preparing = inference.preparing(work, prompter.slice)
+            state = _("being prepared ...") if preparing else _("not prepared yet")
         name = work.name(prompter.target.segment) if prompter.target.segment else _("no segment")
         text = f"{name}, {work.slice_name(prompter.slice)}: {state}"
         self.ui.sliceState.text = "\n".join(filter(None, (text, self.bench.view_notice())))

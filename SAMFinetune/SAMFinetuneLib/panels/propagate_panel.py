@@ -6,6 +6,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from SAMFinetuneLib.panels.panel import Panel
+from SAMFinetuneLib.wording import some_slices
 from SAMFinetuneLib.workbench import Workbench
 from SAMFinetuneLogic.errors import SAMFinetuneError
 from SAMFinetuneLogic.propagation.options import PropagationOptions
@@ -86,7 +87,9 @@ class PropagatePanel(Panel):
             return _("{name} has no annotated slice along {axis} yet: accept a mask first.").format(
                 name=name, axis=axis
             )
-        text = _("{name}: {count} annotated slices along {axis}.").format(name=name, count=len(slices), axis=axis)
+        text = _("{name}: {found} along {axis}.").format(
+            name=name, found=some_slices(len(slices), _("annotated")), axis=axis
+        )
         return text if len(slices) > 2 else text + " " + _("Three or more give an estimate of quality.")
 
     def _state_of_all(self) -> str:

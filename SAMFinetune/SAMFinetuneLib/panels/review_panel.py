@@ -7,6 +7,7 @@ import qt
 from slicer.i18n import tr as _
 
 from SAMFinetuneLib.panels.panel import Panel
+from SAMFinetuneLib.wording import some_slices
 from SAMFinetuneLib.workbench import Workbench
 
 COLUMNS = ("Slice", "Segment", "In doubt", "Distance")
@@ -61,7 +62,7 @@ class ReviewPanel(Panel):
     def _state(self, count: int) -> str:
         if not count:
             return _("Nothing to review: propagate, or apply a collection or an adapter to this volume.")
-        text = _("{count} slices, the most doubtful first.").format(count=count)
+        text = _("{found}, the most doubtful first.").format(found=some_slices(count))
         if count > MOST_ROWS:
             text += " " + _("The first {shown} are listed.").format(shown=MOST_ROWS)
         return " ".join((text, _("Correct a slice by prompts or by hand, or confirm it."), self.bench.review.note))

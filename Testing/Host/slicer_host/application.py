@@ -39,18 +39,33 @@ class LayoutManager:
         self.window = QtWidgets.QWidget()
         row = QtWidgets.QHBoxLayout(self.window)
         row.setContentsMargins(0, 0, 0, 0)
+        self._application, self._factory, self._row = application, factory, row
         self._logics = application.slice_logics
         for name, orientation in VIEWS:
-            logic = slicer.vtkMRMLSliceLogic()
-            logic.SetMRMLApplicationLogic(application.applicationLogic())
-            logic.SetMRMLScene(slicer.mrmlScene)
-            logic.AddSliceNode(name).SetOrientation(orientation)
-            self._logics.AddItem(logic)
-            view = qMRMLSliceView(logic, factory, lambda: not application.paused)
-            self._widgets[name] = qMRMLSliceWidget(view, logic)
-            row.addWidget(self._widgets[name])
+            self.add_view(name, orientation)
         self.window.resize(960, 320)
         slicer.mrmlScene.AddObserver(slicer.mrmlScene.EndCloseEvent, lambda *_: self._restore_orientations())
+
+    def add_view(self, name: str, orientation: str) -> None:
+        """Another slice view, as of a layout with more of them: the node first, then its view."""
+        logic = slicer.vtkMRMLSliceLogic()
+        logic.SetMRMLApplicationLogic(self._application.applicationLogic())
+        logic.SetMRMLScene(slicer.mrmlScene)
+        node = logic.AddSliceNode(name)
+        node.SetOrientation(orientation)
+        node.SetMappedInLayout(1)
+        self._logics.AddItem(logic)
+        view = qMRMLSliceView(logic, self._factory, lambda: not self._application.paused)
+        self._widgets[name] = qMRMLSliceWidget(view, logic)
+        self._row.addWidget(self._widgets[name])
+
+    def remove_view(self, name: str) -> None:
+        """The inverse of :meth:`add_view`."""
+        widget = self._widgets.pop(name)
+        self._row.removeWidget(widget)
+        widget.hide()
+        self._logics.RemoveItem(widget.sliceLogic())
+        slicer.mrmlScene.RemoveNode(widget.mrmlSliceNode())
 
     def _restore_orientations(self) -> None:
         for (name, orientation), widget in zip(VIEWS, self._widgets.values(), strict=True):

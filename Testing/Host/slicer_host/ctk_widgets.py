@@ -4,6 +4,10 @@ import PySide6.QtCore as QtCore
 import PySide6.QtWidgets as QtWidgets
 from PySide6.QtCore import Property, Signal
 
+from slicer_host.file_dialog import QFileDialog
+
+_FILES, _ALL_ENTRIES = 0x0002, 0x0007  # the numbers of QDir::Filter
+
 
 class ctkCollapsibleButton(QtWidgets.QWidget):
     """A titled section that folds."""
@@ -80,8 +84,12 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         self._edit = QtWidgets.QLineEdit()
         self._edit.textChanged.connect(self.currentPathChanged)
         layout.addWidget(self._edit)
-        layout.addWidget(QtWidgets.QToolButton())
+        button = QtWidgets.QToolButton()
+        button.setObjectName("qt_browse")
+        button.clicked.connect(self._browse)
+        layout.addWidget(button)
         self._key = ""
+        self._filters = _ALL_ENTRIES
 
     def _get_path(self) -> str:
         return self._edit.text()
@@ -95,9 +103,24 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     def _set_key(self, key: str) -> None:
         self._key = key
 
+    def _get_filters(self) -> int:
+        return self._filters
+
+    def _set_filters(self, filters: int) -> None:
+        self._filters = filters
+
+    def _browse(self) -> None:
+        """As ctk does: a dialog for files, unless they are filtered out."""
+        if self._filters & _FILES:
+            raise AssertionError(f"{self.objectName()} would let the user choose a file; the module has folders only.")
+        chosen = QFileDialog.getExistingDirectory(self, "Select a directory...", self._get_path())
+        if chosen:
+            self._set_path(chosen)
+
+    filters = Property(int, _get_filters, _set_filters)
     currentPath = Property(str, _get_path, _set_path)
     settingKey = Property(str, _get_key, _set_key)
 
 
-ctkPathLineEdit.Dirs = 0x0002
+ctkPathLineEdit.Dirs = 0x0001
 WIDGETS = {cls.__name__: cls for cls in (ctkCollapsibleButton, ctkPathLineEdit, ctkMessageBox)}

@@ -1,4 +1,4 @@
-"""``qt.QFileDialog``'s two questions, answered by the test beforehand."""
+"""``qt.QFileDialog``'s questions, answered by the test beforehand."""
 
 from collections import deque
 from typing import Any, ClassVar
@@ -19,6 +19,10 @@ class QFileDialog:
 
     @classmethod
     def getSaveFileName(cls, parent: Any, caption: str, path: str, filters: str) -> str:
+        return cls._answer(caption)
+
+    @classmethod
+    def getExistingDirectory(cls, parent: Any, caption: str, folder: str) -> str:
         return cls._answer(caption)
 
     @classmethod

@@ -24,6 +24,7 @@ from SAMFinetuneLogic.prompting.slice_image import SliceImage
 from SAMFinetuneLogic.prompting.slice_prediction import predict_slice
 from SAMFinetuneLogic.propagation.options import PropagationOptions
 from SAMFinetuneLogic.propagation.volume import propagate_volume
+from SAMFinetuneLogic.worker import engine
 from SAMFinetuneLogic.worker.answers import CutCandidates, CutMask
 from SAMFinetuneLogic.worker.in_process import InProcessClient
 from SAMFinetuneLogic.worker.packing import pack, unpack
@@ -178,6 +179,23 @@ def test_the_in_process_client_does_the_same(new_client, ask, a_choice, a_predic
     work = client.propagate(a_volume, some_labels, PropagationOptions(), on_progress=lambda *_: work.cancel())
     polled.until(lambda: work.finished)
     assert work.state == "cancelled"
+
+
+def test_another_limit_of_the_cache_does_not_load_the_model_again(new_client, ask, a_choice, a_predictor, monkeypatch):
+    loaded = []
+    real = engine.load_model
+    monkeypatch.setattr(engine, "load_model", lambda *given: loaded.append(given) or real(*given))
+    polled = new_client(InProcessClient())
+    image, request = ask(11, (20, 20))
+    first = polled.finish(polled.client.load(a_choice))
+    for limit in (1, 0):  # less than a single embedding takes: each click encodes its slice
+        assert polled.finish(polled.client.load(replace(a_choice, cache_mb=limit))) == first
+        answer = polled.finish(polled.client.predict(image, request))
+        assert_same(answer, predict_slice(a_predictor, a_predictor.embed(image), request.prompts))
+    assert len(loaded) == 1
+    polled.finish(polled.client.load(replace(a_choice, cache_mb=0)))  # the same again: a fresh start
+    polled.finish(polled.client.load(replace(a_choice, cache_mb=5, precision="fp32")))
+    assert len(loaded) == 3
 
 
 def test_label_maps_and_masks_survive_packing():
