@@ -1,6 +1,7 @@
 """From a few annotated slices to the whole volume: what stands behind ``samfinetune propagate``."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -21,6 +22,7 @@ from SAMFinetuneLogic.propagation.estimate import estimate
 from SAMFinetuneLogic.propagation.extent import Extent, empty_beyond, extent_of
 from SAMFinetuneLogic.propagation.fusion import Opinion, compose, fuse, network_share
 from SAMFinetuneLogic.propagation.interpolation import InterpolationCandidate
+from SAMFinetuneLogic.propagation.islands import remove_islands
 from SAMFinetuneLogic.propagation.levels import Patch
 from SAMFinetuneLogic.propagation.options import METHODS, Method, PropagationOptions
 from SAMFinetuneLogic.propagation.panel import Panel
@@ -113,11 +115,15 @@ def propagate_volume(
         for value, patch in fused.items():
             asked = reader is not None and options.jitter and network_share(heard[value]) >= MIN_SHARE
             answers = jittered(reader, index, patch) if reader is not None and asked else []
-            pixels = int(np.count_nonzero(by_slice[index] == value))
             distance = fallback.distance(value, index)
             doubt = doubt_of(heard[value], patch, answers)
-            reports.append(SliceReport(value, index, pixels, doubt, distance, _shares(heard[value])))
+            reports.append(SliceReport(value, index, patch.area, doubt, distance, _shares(heard[value])))
         finished()
+    for value in extents:
+        remove_islands(by_slice, value, annotations.indices)
+    reports = [
+        replace(report, pixels=int(np.count_nonzero(by_slice[report.index] == report.value))) for report in reports
+    ]
     estimates = tuple(
         estimate(annotations, segment, panel.evidence, reports, panel.gaps(segment.value))
         for segment in annotations.segments
