@@ -92,11 +92,14 @@ def _numbered(by_slice: np.ndarray, value: int) -> Iterator[tuple[int, np.ndarra
 def _neighbours(one: np.ndarray, other: np.ndarray) -> set[tuple[int, int]]:
     """The pairs of numbers that touch on two slices, one above the other; 0 is nothing."""
     rows, cols = one.shape
-    found: set[tuple[int, int]] = set()
+    base = int(other.max()) + 1
+    found: set[int] = set()
     for down, right in _SHIFTS:
         a = one[max(down, 0) : rows + min(down, 0), max(right, 0) : cols + min(right, 0)]
         b = other[max(-down, 0) : rows + min(-down, 0), max(-right, 0) : cols + min(-right, 0)]
-        both = (a > 0) & (b > 0)
-        pairs = np.unique(np.stack([a[both], b[both]], axis=1), axis=0)
-        found |= {(int(first), int(second)) for first, second in pairs}
-    return found
+        pairs = np.where((a > 0) & (b > 0), a.astype(np.int64) * base + b, 0)
+        # Along a row the same pair follows itself mostly.
+        changed = pairs[:, 1:] != pairs[:, :-1]
+        found.update(np.unique(np.concatenate([pairs[:, :1].ravel(), pairs[:, 1:][changed]])).tolist())
+    found.discard(0)
+    return {divmod(pair, base) for pair in found}
