@@ -10,6 +10,7 @@ from scipy import ndimage
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.crops import click_pixels
+from SAMFinetuneLogic.prompting.islands import without_islands
 from SAMFinetuneLogic.prompting.placement import STROKE_LOGIT, SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
 from SAMFinetuneLogic.prompting.refine import look_into_box, refine, refine_others
@@ -46,11 +47,13 @@ def predict_slice(
     if not prompts.has_target and feedback is None:
         raise InputError("Negative points alone do not say what to segment: add a positive point or a box.")
     if len(prompts.boxes) > 1:
-        return _union([_predict_part(predictor, embedded, part, None, refine_small) for part in _parts(prompts)])
+        answers = [(_predict_part(predictor, embedded, part, None, refine_small), part) for part in _parts(prompts)]
+        return _union([without_islands(answer, part) for answer, part in answers])
     mask_prompt = _mask_prompt(predictor, embedded, prompts, feedback)
     answer = _predict_part(predictor, embedded, prompts, mask_prompt, refine_small)
     if refine_small and refine_alternatives and not len(prompts.boxes):
         answer = refine_others(predictor, embedded, prompts, answer)
+    answer = without_islands(answer, prompts)
     if prompts.mask is not None and "mask" not in predictor.model.entry.prompts:
         notice = f"{predictor.model.entry.title} takes no masks; only the other prompts were used."
         return replace(answer, notices=(*answer.notices, notice))
