@@ -108,8 +108,7 @@ class Prompter:
     def set_work(self, work: Work | None) -> None:
         """Go to another volume or segmentation."""
         self._work = work
-        self._asked.clear()
-        self._sharpened.clear()
+        self._forget_asked()
         self._failed.clear()
         self.refresh()
 
@@ -258,8 +257,7 @@ class Prompter:
             if written.notice:
                 notices.append(written.notice)
         work.clear_session()
-        self._asked.clear()
-        self._sharpened.clear()
+        self._forget_asked()
         self._failed.clear()
         self.refresh()
         self.accepted.emit()
@@ -316,8 +314,7 @@ class Prompter:
 
     def ask_again(self) -> None:
         """Ask once more what is not answered: the process behind the model was restarted."""
-        self._asked.clear()
-        self._sharpened.clear()
+        self._forget_asked()
         self._failed.clear()
         self.refresh()
 
@@ -342,6 +339,10 @@ class Prompter:
             if session.candidates(target) is None and session.request(target) is not None
         ]
         return sorted(targets, key=lambda t: (t != self.target, abs(t.slice.index - self._slice.index)))
+
+    def _forget_asked(self) -> None:
+        self._asked.clear()
+        self._sharpened.clear()
 
     def _ask(self) -> None:
         for target in self._unanswered():

@@ -155,8 +155,8 @@ class View:
 
     def added(self, patch: Patch, correction: np.ndarray) -> Patch:
         """Levels with a correction (h, w) added; outside of the part they stay as they are."""
-        row0, col0, row1, col1 = self.bounds
-        rows, cols = row1 - row0 + 1, col1 - col0 + 1
+        row0, col0, *_ = self.bounds
+        rows, cols = sides_of(self.bounds)
         finer = functional.interpolate(
             torch.from_numpy(correction)[None, None], (rows, cols), mode="bilinear", align_corners=False
         )[0, 0].numpy()

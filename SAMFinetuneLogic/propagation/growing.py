@@ -21,7 +21,7 @@ from SAMFinetuneLogic.propagation.annotations import Annotations
 from SAMFinetuneLogic.propagation.extent import Extent
 from SAMFinetuneLogic.propagation.gray import gray_part, reduced
 from SAMFinetuneLogic.propagation.levels import Bounds, Patch, nothing, signed_distance
-from SAMFinetuneLogic.propagation.regions import surroundings
+from SAMFinetuneLogic.propagation.regions import sides_of, surroundings
 from SAMFinetuneLogic.propagation.reliability import ErrorCurve
 
 MARGIN = 0.5
@@ -127,8 +127,8 @@ class GrownRegions:
         if not 0 <= index - grown.first < len(grown.lead):
             return nothing(self._annotations.shape)
         lead = grown.lead[index - grown.first]
-        row0, col0, row1, col1 = grown.bounds
-        if lead.shape != (row1 - row0 + 1, col1 - col0 + 1):
+        row0, col0, *_ = grown.bounds
+        if lead.shape != sides_of(grown.bounds):
             lead = enlarged(lead, self._pixels(index, grown.bounds))
         mask = lead > 0
         if not mask.any():
@@ -144,7 +144,7 @@ class GrownRegions:
         first, last = min(extent.first, known[0]), max(extent.last, known[-1])
         bounds = surroundings(annotations.masks[value].values(), annotations.shape, MARGIN, LEAST_MARGIN)
         row0, col0, row1, col1 = bounds
-        rows, cols = row1 - row0 + 1, col1 - col0 + 1
+        rows, cols = sides_of(bounds)
         factor = max(rows / MAX_SIDE, cols / MAX_SIDE, np.sqrt(rows * cols * (last - first + 1) / MAX_VOXELS), 1.0)
         cells = (max(1, round(rows / factor)), max(1, round(cols / factor)))
         gray = np.stack([reduced(self._pixels(index, bounds), cells) for index in range(first, last + 1)])

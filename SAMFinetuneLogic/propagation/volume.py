@@ -1,7 +1,6 @@
 """From a few annotated slices to the whole volume: what stands behind ``samfinetune propagate``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -17,7 +16,7 @@ from SAMFinetuneLogic.prompting.predictor import SlicePredictor
 from SAMFinetuneLogic.propagation.annotations import Annotations
 from SAMFinetuneLogic.propagation.auto_context import AutoContext
 from SAMFinetuneLogic.propagation.candidates import Source, make_candidates
-from SAMFinetuneLogic.propagation.doubt import MIN_SHARE, doubt_of, jittered
+from SAMFinetuneLogic.propagation.doubt import MIN_SHARE, Doubt, doubt_of, jittered
 from SAMFinetuneLogic.propagation.estimate import estimate
 from SAMFinetuneLogic.propagation.extent import Extent, empty_beyond, extent_of
 from SAMFinetuneLogic.propagation.fusion import Opinion, compose, fuse, network_share
@@ -103,7 +102,7 @@ def propagate_volume(
     fallback = InterpolationCandidate(extents).fit(annotations)
     result = _canvas(labels, annotations)
     by_slice = np.moveaxis(result, array_axis(axis), 0)
-    reports: list[SliceReport] = []
+    told: list[tuple[int, int, Doubt, float, dict[str, float]]] = []
     for index, values in wanted.items():
         heard: dict[int, list[Opinion]] = {}
         for value in values:
@@ -117,12 +116,13 @@ def propagate_volume(
             answers = jittered(reader, index, patch) if reader is not None and asked else []
             distance = fallback.distance(value, index)
             doubt = doubt_of(heard[value], patch, answers)
-            reports.append(SliceReport(value, index, patch.area, doubt, distance, _shares(heard[value])))
+            told.append((value, index, doubt, distance, _shares(heard[value])))
         finished()
     for value in extents:
         remove_islands(by_slice, value, annotations.indices)
     reports = [
-        replace(report, pixels=int(np.count_nonzero(by_slice[report.index] == report.value))) for report in reports
+        SliceReport(value, index, int(np.count_nonzero(by_slice[index] == value)), doubt, distance, shares)
+        for value, index, doubt, distance, shares in told
     ]
     estimates = tuple(
         estimate(annotations, segment, panel.evidence, reports, panel.gaps(segment.value))
