@@ -101,7 +101,7 @@ class AppearanceCandidate:
 
     name: ClassVar[str] = "appearance"
     of_network: ClassVar[bool] = False
-    curve: ClassVar[ErrorCurve] = ErrorCurve(0.02, 0.15)
+    curve: ClassVar[ErrorCurve] = ErrorCurve(0.04, 0.17)
 
     def __init__(self, volume: Volume, window: Window, outline: OutlineCandidate) -> None:
         self._volume = volume

@@ -1,6 +1,6 @@
 """Where a structure may lie along the axis: the range that the user gave, or how far the annotations carry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,12 @@ class Extent:
     def holds(self, index: int) -> bool:
         """Whether the structure may be on a slice."""
         return self.first <= index <= self.last
+
+    def known_ends(self, drawn: Sequence[int]) -> list[int]:
+        """The slices next to the range that the user gave, on which the structure is absent, beyond all drawn ones."""
+        below, above = self.below if self.first_known else None, self.above if self.last_known else None
+        low = [below] if below is not None and below < min(drawn) else []
+        return [*low, *([above] if above is not None and above > max(drawn) else [])]
 
 
 def extent_of(annotations: Annotations, value: int, first: int | None = None, last: int | None = None) -> Extent:

@@ -1,6 +1,8 @@
 """The structure grown from what is drawn, against its surroundings, along the paths on which the image changes least.
 
 Each voxel goes to whichever of two kinds of seed is nearer: the structure, or anything else, on the annotated slices.
+Where the user said on which slice the structure ends, the slice beyond is anything else, too, from some way off: how
+it gets there is not known.
 A path is as long as the gray values along it change. It follows what the image shows where the outline moves or changes
 between slices by more than interpolation can know; where there is no contrast it is ragged, and leaving annotated
 slices out tells so. The idea is that of GrowCut in its shortest-path form (Zhu et al., "An effective interactive
@@ -23,6 +25,7 @@ from SAMFinetuneLogic.propagation.gray import gray_part, reduced
 from SAMFinetuneLogic.propagation.levels import Bounds, Patch, nothing, signed_distance
 from SAMFinetuneLogic.propagation.regions import sides_of, surroundings
 from SAMFinetuneLogic.propagation.reliability import ErrorCurve
+from SAMFinetuneLogic.propagation.taper import tapering
 
 MARGIN = 0.5
 """Of the drawn outlines' box on each side, in which the structure may be found,"""
@@ -34,6 +37,8 @@ MAX_VOXELS = 1_500_000
 """Cells of the region over all slices; above, it is averaged more."""
 BYTES_PER_CELL = 64
 """Memory while a segment is grown; four of them stay."""
+DENOISING = 0.7
+"""Standard deviation, in cells, over which a slice is averaged: a path adds up the noise on its way."""
 SMOOTHING = 0.7
 """Standard deviation, in cells, over which the lead of one kind is averaged before it is cut at zero."""
 ALIKE = 10.0
@@ -42,11 +47,13 @@ NEARBY = 0.6
 """Standard deviation, in cells, of their weights by distance."""
 STEP_COST = 0.5
 """Of a step between equal gray values, in gray values of 255: of two paths without contrast the shorter one counts."""
+END_LENGTH = 15.0
+"""Of the paths that begin on the slice beyond an end, in gray values of 255, for what tapers as an ellipsoid does."""
 _ROUNDS = 8
 _CHANGE = 0.5
 
 
-def path_lengths(gray: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+def path_lengths(gray: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Length of the shortest path from each voxel to a seed, through the six neighbours of each.
 
     Sweeps along the axes, forth and back, until little changes. A sweep is exact along its lines: the least of
@@ -54,13 +61,14 @@ def path_lengths(gray: np.ndarray, seeds: np.ndarray) -> np.ndarray:
 
     Args:
         gray: float32 (k, j, i).
-        seeds: boolean of the same shape.
+        start: float32 of the same shape: the length of a path that ends here, 0 at a seed, infinite elsewhere. A seed
+            that is not sure has a length to begin with.
 
     Returns:
         float32 of the same shape; infinite without seeds.
     """
-    length = np.where(seeds, np.float32(0), np.float32(np.inf))
-    if not seeds.any():
+    length = start
+    if not np.isfinite(start).any():
         return length
     sums = []
     for axis in range(gray.ndim):
@@ -140,23 +148,28 @@ class GrownRegions:
 
     def _grow(self, value: int) -> _Grown:
         annotations, extent = self._annotations, self._extents[value]
-        known = annotations.known(value)
-        first, last = min(extent.first, known[0]), max(extent.last, known[-1])
+        known, ends = annotations.known(value), extent.known_ends(annotations.present(value))
+        first, last = min(extent.first, known[0], *ends), max(extent.last, known[-1], *ends)
         bounds = surroundings(annotations.masks[value].values(), annotations.shape, MARGIN, LEAST_MARGIN)
         row0, col0, row1, col1 = bounds
         rows, cols = sides_of(bounds)
         factor = max(rows / MAX_SIDE, cols / MAX_SIDE, np.sqrt(rows * cols * (last - first + 1) / MAX_VOXELS), 1.0)
         cells = (max(1, round(rows / factor)), max(1, round(cols / factor)))
         gray = np.stack([reduced(self._pixels(index, bounds), cells) for index in range(first, last + 1)])
-        inside, outside = np.zeros(gray.shape, dtype=bool), np.zeros(gray.shape, dtype=bool)
+        gray = ndimage.gaussian_filter(gray, (0, DENOISING, DENOISING))
+        inside = np.full(gray.shape, np.inf, dtype=np.float32)
+        outside = inside.copy()
+        for index in ends:
+            outside[index - first] = END_LENGTH / max(tapering(annotations, value, extent), 0.1) ** 2
         for index in known:
             drawn = annotations.masks[value][index][row0 : row1 + 1, col0 : col1 + 1]
             share = reduced(drawn.astype(np.float32), cells)
-            inside[index - first], outside[index - first] = share > 0.5, share <= 0.5
+            inside[index - first] = np.where(share > 0.5, 0, np.inf)
+            outside[index - first] = np.where(share > 0.5, np.inf, 0)
         to_inside, to_outside = path_lengths(gray, inside), path_lengths(gray, outside)
         with np.errstate(invalid="ignore"):
             lead = (to_outside - to_inside) / (to_outside + to_inside)
-        lead = np.nan_to_num(lead, nan=1.0 if not outside.any() else -1.0)
+        lead = np.nan_to_num(lead, nan=1.0 if not np.isfinite(outside).any() else -1.0)
         smooth = ndimage.gaussian_filter(lead, (0, SMOOTHING, SMOOTHING), mode="nearest")
         return _Grown(first, bounds, smooth.astype(np.float32))
 

@@ -26,6 +26,7 @@ from SAMFinetuneLogic.propagation.gray import gray_part, reduced
 from SAMFinetuneLogic.propagation.levels import Bounds, Patch, nothing, signed_distance, union_bounds
 from SAMFinetuneLogic.propagation.regions import box_around, surroundings, widened
 from SAMFinetuneLogic.propagation.reliability import ErrorCurve
+from SAMFinetuneLogic.propagation.taper import expected_area, tapered
 
 MARGIN = 0.5
 """Of the outline's box on each side, which is registered as well,"""
@@ -111,7 +112,7 @@ class MotionCandidate:
     Args:
         volume, window: the image.
         annotations: all of the volume.
-        extents: of each segment by its value; towards an end that is not known, the outline shrinks.
+        extents: of each segment by its value; towards an end the outline shrinks, by less where the end is known.
         cancelled: asked before each registration.
     """
 
@@ -197,14 +198,16 @@ class MovedOutlines:
 
     def _alone(self, value: int, start: int, empty: int | None, index: int) -> Patch:
         """From one side; ``empty`` is the nearest slice on the other side, on which the structure is absent."""
-        extent, moved = self._extents[value], self._tracks.at(value, start, index)
+        annotations, extent, moved = self._annotations, self._extents[value], self._tracks.at(value, start, index)
         if empty is not None:
-            end: int | None = empty
-        elif index > start:
-            end = None if extent.last_known else extent.above
-        else:
-            end = None if extent.first_known else extent.below
-        return moved if end is None else _shrunk(moved, (index - start) / (end - start), self._annotations)
+            return _shrunk(moved, (index - start) / (empty - start), annotations)
+        end = extent.above if index > start else extent.below
+        if end is None:
+            return moved
+        if end in extent.known_ends(annotations.present(value)):
+            expected = expected_area(annotations, value, extent, start, end, index)
+            return tapered(moved, expected, annotations.spacing)
+        return _shrunk(moved, (index - start) / (end - start), annotations)
 
     def level(self, value: int, index: int) -> tuple[Bounds, np.ndarray] | None:
         """The signed distance to the moved outline in a part of the slice; None where it is absent."""

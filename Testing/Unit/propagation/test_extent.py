@@ -49,6 +49,17 @@ def test_the_volume_cuts_off_what_would_end_beyond_it():
     assert extent.above is None
 
 
+def test_an_end_is_known_where_the_user_gave_it_and_the_volume_goes_on():
+    drawn = annotated(20, 30)
+
+    assert extent_of(drawn, 1, first=12, last=40).known_ends([20, 30]) == [11, 41]
+    assert extent_of(drawn, 1, last=40).known_ends([20, 30]) == [41]
+    assert extent_of(drawn, 1, first=0, last=59).known_ends([20, 30]) == []
+    assert extent_of(drawn, 1).known_ends([20, 30]) == []
+    # What is drawn beyond the given range says that the range is not where it ends.
+    assert extent_of(drawn, 1, first=25, last=40).known_ends([20, 30]) == [41]
+
+
 def test_the_users_range_counts_and_what_is_drawn_is_there():
     extent = extent_of(annotated(20, 30), 1, first=25, last=40)
 

@@ -19,8 +19,8 @@ from SAMFinetuneLogic.propagation.interpolation import InterpolationCandidate
 WINDOW = Window(0, 255, "as_is")
 
 
-def shortest_paths(gray, seeds):
-    """The same by Dijkstra's algorithm on a graph of all neighbours."""
+def shortest_paths(gray, start):
+    """The same by Dijkstra's algorithm on a graph of all neighbours, from one more node that leads to each seed."""
     number = np.arange(gray.size).reshape(gray.shape)
     starts, ends, costs = [], [], []
     for axis in range(gray.ndim):
@@ -29,23 +29,29 @@ def shortest_paths(gray, seeds):
         starts.append(one)
         ends.append(other)
         costs.append(np.abs(np.diff(gray, axis=axis)).ravel() + STEP_COST)
+    seeds = number[np.isfinite(start)]
+    starts.append(np.full(len(seeds), gray.size))
+    ends.append(seeds)
+    costs.append(start[np.isfinite(start)] + 1)  # zero is no edge
     graph = sparse.coo_matrix(
-        (np.concatenate(costs), (np.concatenate(starts), np.concatenate(ends))), shape=(gray.size, gray.size)
+        (np.concatenate(costs), (np.concatenate(starts), np.concatenate(ends))), shape=(gray.size + 1, gray.size + 1)
     )
-    return dijkstra(graph.tocsr(), directed=False, indices=number[seeds], min_only=True).reshape(gray.shape)
+    return dijkstra(graph.tocsr(), directed=False, indices=gray.size)[:-1].reshape(gray.shape) - 1
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_path_lengths_are_those_of_dijkstra(seed):
     rng = np.random.default_rng(seed)
     gray = rng.integers(0, 255, (5, 9, 11)).astype(np.float32)
-    seeds = np.zeros(gray.shape, dtype=bool)
-    seeds[2] = rng.random(gray.shape[1:]) < 0.1
-    np.testing.assert_allclose(path_lengths(gray, seeds), shortest_paths(gray, seeds), atol=1.0)
+    start = np.full(gray.shape, np.inf, dtype=np.float32)
+    start[2][rng.random(gray.shape[1:]) < 0.1] = 0
+    start[4] = 150 * seed  # a whole slice that is nearer the less sure
+    np.testing.assert_allclose(path_lengths(gray, start), shortest_paths(gray, start), atol=1.0)
 
 
 def test_without_seeds_nothing_is_near():
-    assert np.isinf(path_lengths(np.zeros((2, 3, 3), dtype=np.float32), np.zeros((2, 3, 3), dtype=bool))).all()
+    nowhere = np.full((2, 3, 3), np.inf, dtype=np.float32)
+    assert np.isinf(path_lengths(np.zeros((2, 3, 3), dtype=np.float32), nowhere)).all()
 
 
 @pytest.fixture
@@ -90,6 +96,25 @@ def test_beyond_its_extent_there_is_nothing(a_moving_disc):
     grown = GrowthCandidate(volume, WINDOW, {1: extent_of(annotations, 1, 3, 6)}).fit(annotations)
     assert grown.predict(1, 8).area == 0 and grown.predict(1, 6).area > 0
     assert grown.predict(1, 6).shape == (64, 64)
+
+
+def test_it_vanishes_towards_an_end_that_is_known(a_moving_disc):
+    truth, volume = a_moving_disc
+    drawn = np.zeros(truth.shape, dtype=np.uint8)
+    drawn[1] = truth[1]
+    annotations = Annotations.of(volume, LabelMap(drawn, volume.ijk_to_ras), "k")
+    noise = np.random.default_rng(1).normal(80, 20, truth.shape)
+    plain = Volume(noise.clip(0, 255).astype(np.uint8), np.eye(4))
+
+    def areas(last):
+        extents = {1: extent_of(annotations, 1, 0, last)}
+        grown = GrowthCandidate(plain, WINDOW, extents).fit(annotations)
+        return [grown.predict(1, index).area for index in range(2, 9)]
+
+    # Where nothing but noise is seen the shorter way counts.
+    to_the_volumes_end, to_the_range = areas(9), areas(8)
+    assert to_the_range[0] == pytest.approx(to_the_volumes_end[0], rel=0.02)
+    assert to_the_range[-1] < 0.2 * to_the_volumes_end[-1]
 
 
 def test_enlarging_gives_a_pixel_the_value_of_the_cell_that_looks_like_it():

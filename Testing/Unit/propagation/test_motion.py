@@ -13,6 +13,7 @@ from SAMFinetuneLogic.propagation.annotations import Annotations
 from SAMFinetuneLogic.propagation.extent import extent_of
 from SAMFinetuneLogic.propagation.interpolation import InterpolationCandidate
 from SAMFinetuneLogic.propagation.motion import MAX_SIDE, MotionCandidate, displacement, warped
+from SAMFinetuneLogic.propagation.taper import LEAST, TRUST
 
 WINDOW = Window(0, 255, "as_is")
 
@@ -126,6 +127,18 @@ def test_it_shrinks_towards_an_end_that_is_not_known_and_towards_an_empty_slice(
     known, vanishing = fitted(volume, annotated(volume, truth, 0), 0, 8), fitted(volume, annotated(volume, ends, 0, 6))
     assert vanishing.predict(1, 5).area < 0.7 * known.predict(1, 5).area
     assert vanishing.predict(1, 7) is None
+
+
+def test_it_tapers_towards_a_known_end(a_wandering_part):
+    truth, volume = a_wandering_part
+    annotations = annotated(volume, truth, 0)
+    to_the_range, to_the_volumes_end = fitted(volume, annotations, 0, 7), fitted(volume, annotations, 0, 8)
+    areas = [to_the_range.predict(1, index).area for index in range(1, 8)]
+
+    free = [to_the_volumes_end.predict(1, index).area for index in range(1, 8)]
+    expected = [truth[0].sum() * max(1 - (index / 8) ** 2, LEAST) for index in range(1, 8)]
+    wanted = np.array(free) ** (1 - TRUST) * np.array(expected) ** TRUST
+    np.testing.assert_allclose(areas, wanted, rtol=0.1)
 
 
 def test_it_stops_when_asked_to(a_wandering_part):
