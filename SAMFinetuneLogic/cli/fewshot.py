@@ -11,7 +11,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SAMFinetuneLogic.cli.arguments import slice_numbers
+from SAMFinetuneLogic.cli.arguments import seed, slice_numbers
+from SAMFinetuneLogic.cli.image_choice import add_image_choice, read_chosen_image
 from SAMFinetuneLogic.cli.model_choice import load_chosen_model
 from SAMFinetuneLogic.cli.pairs import add_pair_arguments, check_pairs, read_pairs
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json, progress_bar
@@ -22,6 +23,7 @@ from SAMFinetuneLogic.cli.targets import (
     check_picture_target,
 )
 from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.files import check_target
 
 if TYPE_CHECKING:
     from SAMFinetuneLogic.fewshot.application import TaughtModel
@@ -67,10 +69,17 @@ def _add_settings(group: Any) -> None:
         default="other_images",
         help="whether other images are segmented, or more slices of the labelled ones (default: other_images)",
     )
+    group.add_argument(
+        "--mirror",
+        choices=("auto", "always", "never"),
+        default=default.mirror,
+        help="look at the mirror images of other images' slices, too: they are encoded twice "
+        "(default: auto, with the default model only)",
+    )
     group.add_argument("--steps", type=int, default=default.steps, metavar="N", help=f"(default: {default.steps})")
     group.add_argument("--augmentations", type=int, default=default.augmentations, metavar="N", help="of each slice")
     group.add_argument("--flips", action="store_true", help="also mirrored; not where left and right matter")
-    group.add_argument("--seed", type=int, default=default.seed, metavar="N")
+    group.add_argument("--seed", type=seed, default=default.seed, metavar="N", help=f"(default: {default.seed})")
 
 
 def _add_apply(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +92,7 @@ def _add_apply(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="by similarity to the labelled slices, also where a decoder is fitted",
     )
+    add_image_choice(parser.add_argument_group("image"))
     parser.add_argument("--slices", type=slice_numbers, metavar="3,17,40", help="only these (default: all)")
     parser.add_argument("--axis", help="of the slices (default: the collection's plane)")
     parser.add_argument("--window", metavar="NAME|LEVEL/WIDTH", help="intensity window (default: the collection's)")
@@ -111,11 +121,13 @@ def _fit(arguments: argparse.Namespace) -> int:
 
     if path.suffix.lower() != SUFFIX:
         raise InputError(f"Collections are written as {SUFFIX}, not as {path.name}; end the name in {SUFFIX}.")
+    check_target(path, overwrite=True)
     settings = FitSettings(
         targets=arguments.targets,
         dense=arguments.dense,
         background=arguments.background,
         purpose=arguments.purpose,
+        mirror=arguments.mirror,
         steps=arguments.steps,
         augmentations=arguments.augmentations,
         flips=arguments.flips,
@@ -192,11 +204,10 @@ def _apply(arguments: argparse.Namespace) -> int:
     from SAMFinetuneLogic.fewshot.application import apply_to_volume
     from SAMFinetuneLogic.fewshot.collection_files import load_collection
     from SAMFinetuneLogic.fewshot.training_free import TrainingFreeModel
-    from SAMFinetuneLogic.imaging.reading import read_image
     from SAMFinetuneLogic.imaging.writing import write_label_map
 
     opened = load_collection(arguments.collection)
-    volume = read_image(arguments.image)
+    volume = read_chosen_image(arguments.image, arguments)
     model = load_chosen_model(arguments)
     taught: TaughtModel | None = None if arguments.training_free else opened.fitted(model)
     method = "fewshot" if taught is not None else "fewshot, training-free"
@@ -232,7 +243,8 @@ def _apply(arguments: argparse.Namespace) -> int:
         return 0
     for entry in segments:
         sure = "" if entry["confidence"] is None else f", mean confidence {entry['confidence']:.2f}"
-        print(f"{entry['name']}: {entry['voxels']} voxels on {entry['slices']} slices{sure}")
+        slices = f"{entry['slices']} slice{'' if entry['slices'] == 1 else 's'}"
+        print(f"{entry['name']}: {entry['voxels']} voxels on {slices}{sure}")
     print(arguments.out)
     print(sidecar)
     return 0
@@ -264,6 +276,8 @@ def _show(arguments: argparse.Namespace) -> int:
         print("No decoder is fitted.")
     else:
         print(f"A decoder is fitted to {len(opened.fit['record']['slices'])} slices.")
+    if arguments.picture is not None:
+        print(arguments.picture)
     return 0
 
 

@@ -30,6 +30,8 @@ from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.labels import Segment
 from SAMFinetuneLogic.imaging.windows import Window
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
+from SAMFinetuneLogic.prompting.cache import EmbeddingCache
+from SAMFinetuneLogic.prompting.predictor import SlicePredictor
 
 FORMAT_VERSION = 1
 SUFFIX = ".safetensors"
@@ -52,8 +54,12 @@ class OpenedCollection:
     fit: Mapping[str, Any] | None
     tensors: Mapping[str, torch.Tensor]
 
-    def fitted(self, model: LoadedModel) -> FewShotModel | None:
+    def fitted(self, model: LoadedModel, cache: EmbeddingCache | None = None) -> FewShotModel | None:
         """The fitted decoder on the model's device; None if there is none.
+
+        Args:
+            model: that it was fitted to.
+            cache: for the embeddings that it asks for itself.
 
         Raises:
             ModelError: it was fitted to another model.
@@ -70,6 +76,8 @@ class OpenedCollection:
                 self.tensors["targets/vectors"].to(model.device), self.tensors["targets/kinds"].to(model.device)
             ),
             estimator=_read_estimator(self.tensors, model.device),
+            mirror=tuple(self.fit.get("mirror", ())),  # files written before mirror images were looked at have none
+            predictor=SlicePredictor(model, cache),
             settings=settings,
             record=FitRecord.from_dict(self.fit["record"]),
             plane=self.fit["plane"],
@@ -111,6 +119,7 @@ def save_collection(
             "model": asdict(fitted.support_model),
             "classes": [asdict(segment) for segment in fitted.classes],
             "settings": asdict(fitted.settings),
+            "mirror": list(fitted.mirror),
             "record": fitted.record.to_dict(),
             "plane": fitted.plane,
             "window": fitted.window_name,

@@ -38,12 +38,16 @@ class EpisodeSource:
 
     First guesses come from estimators that have not seen the queried slice, as it will be on a new one: else the
     decoder would learn to copy them. With a single labelled slice there is none other; its copies must do.
+
+    Attributes:
+        mirror: see :class:`SAMFinetuneLogic.fewshot.guesses.CrossFittedGuesses`.
     """
 
     def __init__(self, slices: Sequence[SliceViews], settings: FitSettings, device: torch.device) -> None:
         self._slices, self._settings, self._device = slices, settings, device
         self._rng = np.random.default_rng([settings.seed, 1])
         self._guesses = cross_fitted_guesses(slices, settings, device)
+        self.mirror = () if self._guesses is None else self._guesses.mirror
 
     def draw(self) -> Episode:
         """The next episode: a random support set of random size, and views of other slices as queries."""
@@ -54,7 +58,7 @@ class EpisodeSource:
         if self._guesses is not None:
             if self._settings.blind > 0:
                 guessed = torch.from_numpy(self._rng.random(self._batch) >= self._settings.blind).to(self._device)
-            guess = torch.stack([self._guesses[n][v] for n, v in chosen]).to(self._device, torch.float32)
+            guess = torch.stack([self._guesses.views[n][v] for n, v in chosen]).to(self._device, torch.float32)
         queried = [self._slices[n][v] for n, v in chosen]
         return Episode(
             torch.stack([view.embedding.float() for view in queried]).to(self._device),

@@ -1,5 +1,6 @@
 """A fitted few-shot decoder with all that it needs to answer, and its answer on one slice."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +11,15 @@ from SAMFinetuneLogic.fewshot.collection import SupportModel
 from SAMFinetuneLogic.fewshot.decoder import FewShotDecoder
 from SAMFinetuneLogic.fewshot.dense import DenseEstimator
 from SAMFinetuneLogic.fewshot.fit_record import FitRecord
+from SAMFinetuneLogic.fewshot.guesses import guess_on
+from SAMFinetuneLogic.fewshot.mirror import MirroredEmbedding, encode_mirrored
 from SAMFinetuneLogic.fewshot.objective import class_probabilities
 from SAMFinetuneLogic.fewshot.results import SliceConfidence
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.fewshot.targets import TargetEmbeddings
 from SAMFinetuneLogic.imaging.labels import Segment
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
-from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice
+from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,8 @@ class FewShotModel:
         classes: in the order of its output.
         targets: of all support slices, as tokens.
         estimator: of the first guess; None where the settings ask for none.
+        mirror: for each class the weight of the guess on the mirror image; empty where none is looked at.
+        predictor: encodes mirror images.
         settings, record: how it was trained.
         plane, window_name: what to open a new image with.
     """
@@ -86,6 +91,8 @@ class FewShotModel:
     classes: tuple[Segment, ...]
     targets: TargetEmbeddings
     estimator: DenseEstimator | None
+    mirror: tuple[float, ...]
+    predictor: SlicePredictor
     settings: FitSettings
     record: FitRecord
     plane: str
@@ -113,17 +120,35 @@ class FewShotModel:
             )
 
     @torch.inference_mode()
-    def logits(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """Embeddings (B, C, h, w) -> class logits (B, n, 4h, 4w), relative to a background of 0."""
+    def logits(self, embeddings: torch.Tensor, mirrored: Sequence[MirroredEmbedding] | None = None) -> torch.Tensor:
+        """Class logits of slices.
+
+        Args:
+            embeddings: (B, C, h, w).
+            mirrored: of their mirror images; None to do without.
+
+        Returns:
+            (B, n, 4h, 4w), relative to a background of 0.
+        """
         features = embeddings.to(self.device, torch.float32)
         guess = None
         if self.estimator is not None:
-            guess = torch.stack([self.estimator.logits(feature) for feature in features])
+            looks = [None] * len(features) if mirrored is None else mirrored
+            guess = torch.stack(
+                [
+                    guess_on(self.estimator, feature, look, self.mirror)
+                    for feature, look in zip(features, looks, strict=True)
+                ]
+            )
         return answer(self.decoder, features, self.targets, guess, self.settings)
 
     def predict(self, embedded: EmbeddedSlice) -> SlicePrediction:
         """Class probabilities on an encoded slice (or crop of one), in the slice's own pixels."""
-        logits = embedded.transform.logits_to_slice(self.logits(embedded.embedding)[0])
+        mirrored = None
+        if any(self.mirror):
+            image = embedded.image
+            mirrored = [encode_mirrored(self.predictor, image.to_uint8(), image.spacing, image.slice)]
+        logits = embedded.transform.logits_to_slice(self.logits(embedded.embedding, mirrored)[0])
         probabilities = class_probabilities(logits, self.settings.background, 0)
         return SlicePrediction(probabilities.cpu().numpy(), self.values)
 

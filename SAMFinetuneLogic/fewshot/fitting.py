@@ -21,6 +21,7 @@ from SAMFinetuneLogic.models.device import choose_precision
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback, no_progress, raise_if_cancelled
 from SAMFinetuneLogic.prompting.cache import EmbeddingCache
+from SAMFinetuneLogic.prompting.predictor import SlicePredictor
 
 _WARMUP_STEPS = 10
 _CHECK_EVERY = 10
@@ -98,6 +99,8 @@ def fit(
         classes=collection.classes,
         targets=targets_of([entry[0] for entry in views], settings, model.device),
         estimator=estimator_of(views, settings, model.device),
+        mirror=training.source.mirror,
+        predictor=SlicePredictor(model, cache),
         settings=settings,
         record=record,
         plane=collection.plane,

@@ -4,10 +4,12 @@ Reconstructed: the source paper's abstract knows no first guess.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
 from SAMFinetuneLogic.fewshot.dense import DenseEstimator, fit_estimator, mean_of
+from SAMFinetuneLogic.fewshot.mirror import MirroredEmbedding, joined, mirror_weights
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.fewshot.views import SliceViews, View
 
@@ -29,37 +31,87 @@ def estimator_of(slices: Sequence[SliceViews], settings: FitSettings, device: to
     return _fit([view for entry in slices for view in entry[:_VIEWS_PER_ESTIMATOR]], settings, device)
 
 
+@dataclass(frozen=True, eq=False)
+class CrossFittedGuesses:
+    """Guesses as they will be on a new slice, by estimators that have not seen the slice.
+
+    Attributes:
+        views: of each view of each slice, (n, h, w) on the CPU. Without the mirror image: where the labelled slices
+            are at home, a second look makes a guess so good that a decoder would lean on it.
+        mirror: for each class the weight of the guess on a new slice's mirror image; empty where there is none.
+    """
+
+    views: list[list[torch.Tensor]]
+    mirror: tuple[float, ...]
+
+
 def cross_fitted_guesses(
     slices: Sequence[SliceViews], settings: FitSettings, device: torch.device
-) -> list[list[torch.Tensor]] | None:
-    """For each view of each slice the guess (n, h, w) of an estimator that was fitted without the slice.
+) -> CrossFittedGuesses | None:
+    """Guesses on labelled slices; None where the settings ask for none.
 
     A single slice has none but its own views to learn from; for other images, where the copies differ more, a view's
     guess then comes from every other view.
     """
     if settings.dense == "none":
         return None
+    estimators = _estimators_without(slices, settings, device)
+    guesses = [
+        [estimator.logits(view.embedding.to(device)).cpu() for view, estimator in zip(*entries, strict=True)]
+        for entries in zip(slices, estimators, strict=True)
+    ]
+    plain = [entry[0] for entry in slices]
+    mirrored = [
+        view.mirrored.logits(fitted[0], device).cpu()
+        for view, fitted in zip(plain, estimators, strict=True)
+        if view.mirrored is not None
+    ]
+    if not mirrored:
+        return CrossFittedGuesses(guesses, ())
+    weights = mirror_weights([entry[0] for entry in guesses], mirrored, [view.grids.coarse for view in plain])
+    return CrossFittedGuesses(guesses, weights)
+
+
+def guess_on(
+    estimator: DenseEstimator,
+    embedding: torch.Tensor,
+    mirrored: MirroredEmbedding | None,
+    weights: Sequence[float],
+) -> torch.Tensor:
+    """The guess (n, h, w) on a new slice.
+
+    Args:
+        embedding: (C, h, w), on the estimator's device.
+        mirrored: of its mirror image; None to do without.
+        weights: of the latter; see :class:`CrossFittedGuesses`.
+    """
+    own = estimator.logits(embedding)
+    if mirrored is None or not any(weights):
+        return own
+    return joined(own, mirrored.logits(estimator, own.device), weights)
+
+
+def _estimators_without(
+    slices: Sequence[SliceViews], settings: FitSettings, device: torch.device
+) -> list[list[DenseEstimator]]:
+    """For each view of each slice an estimator that was fitted without it."""
+
+    def fitted(part: Sequence[SliceViews]) -> DenseEstimator:
+        estimator = estimator_of(part, settings, device)
+        assert estimator is not None
+        return estimator
+
     if len(slices) == 1 and len(slices[0]) > 1 and settings.purpose == "other_images":
-        return [_from_every_other(slices[0], settings, device)]
+        views = slices[0]
+        halves = [fitted([views[start::2]]) for start in (0, 1)]
+        return [[halves[1 - n % 2] for n in range(len(views))]]
     folds = [list(range(n, len(slices), _FOLDS)) for n in range(min(_FOLDS, len(slices)))]
-    guesses: list[list[torch.Tensor]] = [[] for _ in slices]
+    result: list[list[DenseEstimator]] = [[] for _ in slices]
     for fold in folds:
-        others = [entry for n, entry in enumerate(slices) if n not in fold] or list(slices)
-        estimator = estimator_of(others, settings, device)
-        assert estimator is not None
+        estimator = fitted([entry for n, entry in enumerate(slices) if n not in fold] or list(slices))
         for n in fold:
-            guesses[n] = [estimator.logits(view.embedding.to(device)).cpu() for view in slices[n]]
-    return guesses
-
-
-def _from_every_other(views: SliceViews, settings: FitSettings, device: torch.device) -> list[torch.Tensor]:
-    halves = [estimator_of([views[start::2]], settings, device) for start in (0, 1)]
-    guesses = []
-    for n, view in enumerate(views):
-        estimator = halves[1 - n % 2]
-        assert estimator is not None
-        guesses.append(estimator.logits(view.embedding.to(device)).cpu())
-    return guesses
+            result[n] = [estimator] * len(slices[n])
+    return result
 
 
 def _fit(views: Sequence[View], settings: FitSettings, device: torch.device) -> DenseEstimator:

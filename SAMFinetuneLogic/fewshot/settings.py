@@ -9,6 +9,7 @@ TargetPooling = Literal["mean", "slices", "components", "prototypes"]
 DenseInput = Literal["none", "prototypes", "classifier"]
 Background = Literal["softmax", "sigmoid"]
 Purpose = Literal["same_images", "other_images"]
+Mirror = Literal["auto", "always", "never"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class FitSettings:
             "other_images": from other patients and scanners; half of the copies vary more, in size, proportions,
             place, contrast and shading, and the classifier is the mean of one learned from the slices as they are,
             which knows usual places and sizes, and one learned from the copies, which does not rely on them.
+        mirror: with "other_images", the first guess on a slice is the mean of that on the slice and of that on its
+            mirror image, weighted by how well they find each class on labelled slices. It costs a second encoding:
+            "auto" is "always" with the default model, whose encoder takes less time than its decoder, and "never" with
+            others, with which an answer would take twice as long.
         augmentations: transformed copies of each labelled slice whose embeddings are cached beside the plain one.
         flips: mirror half of these. Off where left and right matter.
         steps: of the optimiser in a fresh fit; a warm start takes ``warm_steps``.
@@ -55,6 +60,7 @@ class FitSettings:
     anchored: bool = True
     blind: float = 0.0
     purpose: Purpose = "same_images"
+    mirror: Mirror = "auto"
     augmentations: int = 8
     flips: bool = False
     steps: int = 120
@@ -65,6 +71,12 @@ class FitSettings:
     hold_out_from: int = 6
     patience: int = 4
     seed: int = 0
+
+    def looks_twice(self, backbone: str) -> bool:
+        """Whether mirror images are encoded too, with a model of this architecture."""
+        if self.purpose != "other_images" or self.dense == "none":
+            return False
+        return self.mirror == "always" or (self.mirror == "auto" and backbone == "compact")
 
     def __post_init__(self) -> None:
         positive = ("prototypes", "steps", "warm_steps", "batch", "learning_rate", "patience")

@@ -9,16 +9,14 @@ import torch
 from SAMFinetuneLogic.fewshot.augmentation import LabelledPixels, augment
 from SAMFinetuneLogic.fewshot.collection import SupportCollection, SupportSlice
 from SAMFinetuneLogic.fewshot.grids import LabelGrids, label_grids
+from SAMFinetuneLogic.fewshot.mirror import AS_IS, MirroredEmbedding, encode_mirrored
 from SAMFinetuneLogic.fewshot.settings import FitSettings
-from SAMFinetuneLogic.imaging.windows import Window
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 from SAMFinetuneLogic.models.preprocessing import SliceTransform
 from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback, no_progress, raise_if_cancelled
 from SAMFinetuneLogic.prompting.cache import EmbeddingCache
 from SAMFinetuneLogic.prompting.predictor import SlicePredictor
 from SAMFinetuneLogic.prompting.slice_image import SliceImage
-
-_BYTES = Window(0.0, 255.0, "as_is")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +26,12 @@ class View:
     Attributes:
         embedding: float16 or float32 (C, h, w).
         grids: its labels on the network's grids.
+        mirrored: of a slice itself its mirror image, where the settings ask for it.
     """
 
     embedding: torch.Tensor
     grids: LabelGrids
+    mirrored: MirroredEmbedding | None = None
 
 
 SliceViews = tuple[View, ...]
@@ -65,11 +65,13 @@ def encode_views(
         Cancelled: ``cancelled`` said so.
     """
     values = tuple(segment.value for segment in collection.classes)
-    predictor = SlicePredictor(model, cache)
+    predictor, looks_twice = SlicePredictor(model, cache), settings.looks_twice(model.entry.backbone)
     count = 1 + settings.augmentations
     total, result = len(collection.slices) * count, []
     for number, entry in enumerate(collection.slices):
-        views = [plain_view(entry, values, model)]
+        plain = plain_view(entry, values, model)
+        mirrored = encode_mirrored(predictor, entry.pixels, entry.spacing, entry.slice) if looks_twice else None
+        views = [View(plain.embedding, plain.grids, mirrored)]
         rng = np.random.default_rng([settings.seed, *_numbers_of(entry)])
         source = LabelledPixels(entry.pixels, entry.labels)
         for n in range(settings.augmentations):
@@ -77,7 +79,7 @@ def encode_views(
             # Two and two, so that every other copy, too, is of both kinds.
             kind = settings.purpose if n // 2 % 2 == 0 else "same_images"
             copy = augment(source, entry.spacing, rng, settings.flips, kind)
-            embedded = predictor.embed(SliceImage(copy.pixels, entry.spacing, entry.slice, _BYTES))
+            embedded = predictor.embed(SliceImage(copy.pixels, entry.spacing, entry.slice, AS_IS))
             grids = label_grids(copy.labels, values, embedded.transform, model.embedding_shape[1:])
             views.append(View(embedded.embedding[0].cpu(), grids))
             progress(number * count + n + 2, total)

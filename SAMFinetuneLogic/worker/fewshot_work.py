@@ -113,7 +113,7 @@ def apply_collection(
     """
     opened = load_collection(request.path)
     check_model(opened.collection, model)
-    fitted = opened.fitted(model)
+    fitted = opened.fitted(model, cache)
     if fitted is None:
         raise InputError(f"Nothing has been learned from the collection {request.path.name} yet; fit it first.")
     return apply_to_volume(

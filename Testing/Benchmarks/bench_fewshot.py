@@ -91,7 +91,7 @@ def main() -> None:
     # Only copies are encoded, so these are as many as are counted.
     one = collection.without(collection.slices[1:])
     start = time.perf_counter()
-    encode_views(one, model, replace(settings, augmentations=VIEWS))
+    encode_views(one, model, replace(settings, augmentations=VIEWS, mirror="never"))
     view_s = (time.perf_counter() - start) / VIEWS
     side = model.preprocessing.size
     pixels = torch.zeros(1, 3, side, side, device=model.device)
