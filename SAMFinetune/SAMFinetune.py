@@ -6,6 +6,7 @@ Thin on purpose: the sections are in ``SAMFinetuneLib``, all that needs no Qt in
 import sys
 from pathlib import Path
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -24,6 +25,10 @@ except ImportError:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 
+NEEDED = (5, 12)
+"""The oldest release of Slicer that has all that the module uses."""
+
+
 class SAMFinetune(ScriptedLoadableModule):
     """What Slicer lists."""
 
@@ -31,14 +36,14 @@ class SAMFinetune(ScriptedLoadableModule):
         super().__init__(parent)
         parent.title = _("SAMFinetune")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        parent.dependencies = ["Segmentations"]
+        parent.dependencies = ["Markups", "Segmentations"]
         parent.contributors = ["The SAMFinetune contributors"]
         parent.helpText = _(
             "Segment by clicks, fill in the volume from a few annotated slices, and adapt the model to the structure "
             "at hand, on this computer. For research use only."
         )
         parent.acknowledgementText = _("Built on Segment Anything; see the README for the papers and the licences.")
-        if hasattr(slicer.app, "connect"):
+        if hasattr(slicer.app, "connect") and new_enough():
             slicer.app.connect("startupCompleted()", register_sample_data)
 
 
@@ -53,21 +58,34 @@ class SAMFinetuneWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setup(self):
         super().setup()
+        if not new_enough():
+            version = ".".join(map(str, NEEDED))
+            text = _("SAMFinetune needs 3D Slicer {version} or newer: install it from download.slicer.org.")
+            label = qt.QLabel(text.format(version=version))
+            label.wordWrap = True
+            self.layout.addWidget(label)
+            self.layout.addStretch(1)
+            return
         from SAMFinetuneLib.module_panel import ModulePanel
 
         self.logic = SAMFinetuneLogic()
         resources = Path(self.resourcePath(""))
         self.panel = ModulePanel(self.logic.workbench, self.layout, resources, self.logic.getParameterNode)
+        if is_selected(self.moduleName):
+            self.enter()  # "Reload" does not say that the user is here
 
     def enter(self):
-        self.panel.enter()
+        if self.panel is not None:
+            self.panel.enter()
 
     def exit(self):
-        self.panel.exit()
+        if self.panel is not None:
+            self.panel.exit()
 
     def cleanup(self):
         self.removeObservers()
-        self.panel.cleanup()
+        if self.panel is not None:
+            self.panel.cleanup()
 
 
 class SAMFinetuneLogic(ScriptedLoadableModuleLogic):
@@ -92,6 +110,19 @@ class SAMFinetuneTest(ScriptedLoadableModuleTest):
 
         self.setUp()
         run_scenario(self)
+
+
+def is_selected(name):
+    """Whether the user is in a module."""
+    try:
+        return slicer.util.selectedModule() == name
+    except RuntimeError:  # there is no main window
+        return False
+
+
+def new_enough():
+    """Whether this Slicer can run the module."""
+    return (slicer.app.majorVersion, slicer.app.minorVersion) >= NEEDED
 
 
 def register_sample_data():

@@ -66,6 +66,7 @@ class ModulePanel(VTKObservationMixin):
         self.shortcuts = Shortcuts(self._keys())
         self._set_up_editor()
         self.ui.installButton.connect("clicked()", self.install)
+        self.toolbelt.before_take = self._put_effect_away
         bench.review.filled.connect(self._open_review)
         bench.writing.changed.connect(self._on_writing)
         self.show_missing()
@@ -172,8 +173,15 @@ class ModulePanel(VTKObservationMixin):
             "Shift+D": (review.ui.reviewAcceptButton, lambda: review.run(queue.accept)),
             "Ctrl+Z": (ui.undoButton, lambda: prompt.run(self.bench.undo)),
             "Ctrl+Y": (ui.redoButton, lambda: prompt.run(self.bench.redo)),
-            "Esc": (None, lambda: self.toolbelt.take("")),
+            "Esc": (None, self._put_away),
         }
+
+    def _put_away(self) -> None:
+        """What the mouse holds: a tool of ours, or an effect of the Segment Editor."""
+        if self.toolbelt.current:
+            self.toolbelt.take("")
+        else:
+            self._put_effect_away()
 
     def _unfold_with_messages(self) -> None:
         """What goes wrong in a folded section is seen, too."""
@@ -209,8 +217,19 @@ class ModulePanel(VTKObservationMixin):
             self._effect = node.GetActiveEffectName() or ""
             editor.setActiveEffectByName("")
         elif self._effect and self._entered:
-            editor.setActiveEffectByName(self._effect)
+            if not self.toolbelt.current:
+                editor.setActiveEffectByName(self._effect)
             self._effect = ""
+
+    def _put_effect_away(self) -> None:
+        """The mouse belongs to a tool of ours or to an effect of the Segment Editor: the one taken up last."""
+        node = self.bench.editor_node
+        if node is not None and node.GetActiveEffectName():
+            self.ui.segmentEditor.setActiveEffectByName("")
+
+    def _on_editor_node(self, node: Any, _event: str) -> None:
+        if node.GetActiveEffectName():
+            self.toolbelt.take("")
 
     def _follow_editor_node(self) -> None:
         node = slicer.mrmlScene.GetSingletonNode(_EDITOR_NODE, "vtkMRMLSegmentEditorNode")
@@ -222,6 +241,8 @@ class ModulePanel(VTKObservationMixin):
         if node is not self.bench.editor_node:
             self.bench.editor_node = node
             self.ui.segmentEditor.setMRMLSegmentEditorNode(node)
+            if not self.hasObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_editor_node):  # it may have stayed
+                self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._on_editor_node)
 
     def _observe_state(self, state: ModuleState | None) -> None:
         if self._state_tag is not None:
@@ -259,10 +280,10 @@ class ModulePanel(VTKObservationMixin):
             self.bench.save()
 
     def _axis_of_view(self) -> Any:
-        work, node = self.bench.work, self.bench.views.active
-        if work is None or node is None:
+        node = self.bench.views.active
+        if self.bench.work is None or node is None:
             return self.bench.prompter.slice.axis
-        return slice_in_view(work.volume, node).slice.axis
+        return slice_in_view(self.bench.prompter.work.volume, node).slice.axis
 
     def _report(self, error: Exception) -> None:
         self.prompt.messages.show_error(error)

@@ -29,8 +29,7 @@ class Accepted:
     """What :meth:`Prompter.accept` wrote.
 
     Attributes:
-        slices: how many slices of how many segments.
-        changed: voxels that changed.
+        slices, changed: how many slices of how many segments, and voxels that changed.
         notice: a sentence if masking kept voxels from changing.
     """
 
@@ -47,7 +46,8 @@ class Prompter:
         failed: emitted with an exception that an answer ended in.
         accepted: emitted when the user has annotated a slice here.
         answered: emitted with the seconds from the last prompt to its preview.
-        before_accept: called before previews are written: the segments must not be half written then.
+        before_accept: called before previews are written; the segments must not be half written.
+        before_use: called before the volume is used; it must be up to date.
 
     Example:
         >>> prompter = slicer.util.getModuleWidget("SAMFinetune").logic.workbench.prompter
@@ -61,6 +61,7 @@ class Prompter:
         self.answered = Signal()
         self.accepted = Signal()
         self.before_accept: Callable[[], None] = _nothing
+        self.before_use: Callable[[], Any] = _nothing
         self.notices: tuple[str, ...] = ()
         self._inference = inference
         self._work: Work | None = None
@@ -80,6 +81,7 @@ class Prompter:
         Raises:
             InputError: none are chosen.
         """
+        self.before_use()
         if self._work is None:
             raise InputError("Choose a volume under Input first.")
         return self._work
@@ -218,9 +220,9 @@ class Prompter:
 
     def next_candidate(self) -> None:
         """Show another mask that the prompts may have meant."""
-        if self.work.session.candidates(self.target) is None:
-            raise InputError("There is no mask on this slice yet: click a point or draw a box first.")
         session, target = self.work.session, self.target
+        if session.candidates(target) is None:
+            raise InputError("There is no mask on this slice yet: click a point or draw a box first.")
         session.choose_next(target)
         self.refresh()
         request = session.request(target)
@@ -248,11 +250,10 @@ class Prompter:
         for target in pending:
             candidates = work.session.candidates(target)
             assert candidates is not None
-            by_segment = masks.setdefault(target.slice.axis, {})
-            by_segment.setdefault(target.segment, {})[target.slice.index] = candidates.mask
+            masks.setdefault(target.slice.axis, {}).setdefault(target.segment, {})[target.slice.index] = candidates.mask
         changed, notices = 0, []
-        for axis, by_segment in masks.items():
-            written = work.writer.write_slices(by_segment, axis, annotated=True)
+        for axis, of_axis in masks.items():
+            written = work.writer.write_slices(of_axis, axis, annotated=True)
             changed += written.changed
             if written.notice:
                 notices.append(written.notice)

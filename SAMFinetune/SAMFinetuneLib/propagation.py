@@ -22,6 +22,10 @@ from SAMFinetuneLogic.worker.tasks import Task
 if TYPE_CHECKING:
     from SAMFinetuneLogic.propagation.result import PropagationResult  # brings scipy, too slow for opening the module
 
+Said = tuple[dict[str, str], str]
+"""For the user: of each segment what was filled in and how well, and what holds for all of them."""
+Carried = tuple[Said, Older]
+
 
 class Propagation:
     """Runs one propagation at a time and writes its result, as one step of the Segment Editor's undo.
@@ -63,7 +67,7 @@ class Propagation:
         self._written: Result | None = None
         self._presence = presence
         self._older: Older = {}
-        self._said: tuple[dict[str, str], str] = {}, ""
+        self._said: Said = {}, ""
 
     @property
     def running(self) -> bool:
@@ -110,6 +114,10 @@ class Propagation:
             annotated = {segment: annotated[segment]}
         elif not annotated:
             raise InputError(f"No slice along {axis} is annotated: accept a mask, or mark a slice as done.")
+        whole = work.volume.slice_count(axis)
+        annotated = {segment: slices for segment, slices in annotated.items() if len(slices) < whole}
+        if not annotated:
+            raise InputError(f"Every slice along {axis} is annotated: there is nothing to fill in.")
         run = plan_run(work, axis, annotated, options or PropagationOptions())
         self._say({}, "")
         self._ask(run)
@@ -140,6 +148,16 @@ class Propagation:
         self.result = None
         self._say({}, "")
         return stopped
+
+    def carried(self) -> Carried:
+        """For :meth:`take_up`: what is said of the last result, and what tells whether it is taken back."""
+        return self._said, self._older
+
+    def take_up(self, work: Work, carried: Carried) -> None:
+        """Say of the last result what was said before :meth:`forget`: the same voxels are open again."""
+        said, self._older = carried
+        self._say(*said)
+        self.look(work)
 
     def look(self, work: Work) -> None:
         """See whether the last result was taken back, or done again; a removed segment's part is left out, too."""

@@ -2,19 +2,19 @@
 
 from typing import Any
 
-from SAMFinetuneLib.try_it import NAME
+NAME = "SAMFinetune phantom CT"
 
 
 def register() -> None:
-    """Called once, when Slicer has started."""
+    """Called once, when Slicer has started: nothing that takes time to import is needed for it."""
     import SampleData
 
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="SAMFinetune",
         sampleName=NAME,
-        uris=None,
-        fileNames=None,
-        nodeNames=None,
+        uris=[],  # no files; None instead of a list is refused
+        fileNames=[],
+        nodeNames=[],
         customDownloader=_load,
     )
 

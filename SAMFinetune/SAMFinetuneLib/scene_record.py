@@ -11,7 +11,7 @@ from SAMFinetuneLib.learning import Learning
 from SAMFinetuneLib.prompter import Prompter
 from SAMFinetuneLib.review import Review
 from SAMFinetuneLib.work import Work
-from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.errors import GeometryError, InputError
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.jobs.folder import JobFolder
 from SAMFinetuneLogic.mrml.renumbering import grid_record, slice_numbering
@@ -93,8 +93,12 @@ class SceneRecord:
         record = carried or load_work(work.volume_node, work.segmentation_node, work.volume)
         if record is None:
             return
+        outside: GeometryError | None = None
         if record.session is not None:
-            work.session = InteractiveSession.from_dict(record.session, work.volume)
+            try:
+                work.session = InteractiveSession.from_dict(record.session, work.volume)
+            except GeometryError as error:  # the rest is taken up all the same
+                outside = error
         numbering = slice_numbering(record.settings.get("grid"), work.volume)
         self._review.restore(work, record.settings.get("review", {}), numbering)
         if carried is None and "slice" in record.settings:
@@ -109,6 +113,10 @@ class SceneRecord:
         if record.jobs and (found := record.jobs[-1].find()) is not None:
             self._learning.watch(JobFolder(found))
         self._collection.restore(record, work.volume_node)
+        if outside is not None:
+            raise InputError(
+                "The volume has moved away from prompts that were not accepted yet: they are gone."
+            ) from outside
 
     def _take_up(self, adapter: FileReference) -> None:
         self._learning.adapter = adapter.find()

@@ -4,14 +4,13 @@ from typing import Any
 
 import slicer
 
+from SAMFinetuneLib.sample_data import NAME
 from SAMFinetuneLib.workbench import Workbench
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.mrml.volumes import add_volume
 from SAMFinetuneLogic.prompting.placement import slices_of
 from SAMFinetuneLogic.synthetic.phantom import make_phantom
 from SAMFinetuneLogic.synthetic.phantom_prompts import AXIS, phantom_prompts
-
-NAME = "SAMFinetune phantom CT"
 
 
 def load_phantom() -> Any:

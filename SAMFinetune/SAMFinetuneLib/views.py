@@ -1,5 +1,6 @@
 """The slice views: which one the user is in, its mouse events, its cursor, and where it stands."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -8,6 +9,8 @@ import slicer
 import vtk
 
 from SAMFinetuneLib.signal import Signal
+
+_log = logging.getLogger(__name__)
 
 Position = tuple[float, float, float]
 
@@ -37,7 +40,7 @@ class SliceViews:
         self.slice_changed = Signal()
         self._active: Any = None
         self._observed: list[tuple[Any, int]] = []
-        self._views: list[Any] = []
+        self._views: list[tuple[Any, Any]] = []
         self._cursor: Any = None
 
     @property
@@ -57,10 +60,11 @@ class SliceViews:
         cursor = self._cursor
         self.detach()
         for view in _slice_views():
-            self._views.append(view)
             interactor, node = view.interactor(), view.mrmlSliceNode()
+            self._views.append((view, node))
             for event, action in (
                 ("LeftButtonPressEvent", "press"),
+                ("LeftButtonDoubleClickEvent", "press"),  # comes in place of the second press
                 ("MouseMoveEvent", "move"),
                 ("LeftButtonReleaseEvent", "release"),
             ):
@@ -81,11 +85,16 @@ class SliceViews:
     def set_cursor(self, cursor: Any) -> None:
         """Show a cursor in all views; None for their own."""
         self._cursor = cursor
-        for view in self._views:
-            if cursor is None:
-                view.unsetViewCursor()
-            else:
-                view.setViewCursor(cursor)
+        for view, node in self._views:
+            if node.GetScene() is None:
+                continue  # Slicer deletes the view with its node
+            try:
+                if cursor is None:
+                    view.unsetViewCursor()
+                else:
+                    view.setViewCursor(cursor)
+            except (TypeError, ValueError):  # what PythonQt raises of a deleted one: the application is ending
+                _log.debug("A slice view is gone already.")
 
     def _observe_mouse(self, interactor: Any, node: Any, event: str, action: str) -> None:
         def react(caller: Any, _: str) -> None:

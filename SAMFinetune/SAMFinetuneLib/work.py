@@ -8,13 +8,18 @@ from typing import Any
 from SAMFinetuneLogic.imaging.axes import ANATOMICAL_AXES, SliceIndex, resolve_axis
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.imaging.windows import Window, choose_window
+from SAMFinetuneLogic.mrml.edit_grid import choose_edit_grid
 from SAMFinetuneLogic.mrml.editing import SegmentWriter
 from SAMFinetuneLogic.mrml.preview import Preview
-from SAMFinetuneLogic.mrml.segments import set_reference_geometry
-from SAMFinetuneLogic.mrml.volumes import geometry_key, read_volume
+from SAMFinetuneLogic.mrml.segments import add_segment, add_segmentation
+from SAMFinetuneLogic.mrml.volumes import frame_of, geometry_key, placement_key, read_volume
 from SAMFinetuneLogic.prompting.session import InteractiveSession
 
 _numbers = count()
+_ONE_FOR_ALL = (
+    "The volume is a frame of a sequence, and the segmentation is the same one for all frames: what is annotated on "
+    "one counts for the others. Choose another segmentation for each frame, or add it to the sequence."
+)
 
 
 @dataclass(eq=False)
@@ -29,7 +34,7 @@ class Work:
         writer: writes masks under the Segment Editor's rules.
         preview: shows a mask that is not accepted yet.
         notices: sentences about the volume for the user.
-        key: changes when the volume must be read again.
+        key: changes when the volume must be read again, or lies another way to the segmentation.
         number: another one for each, never used again.
     """
 
@@ -51,8 +56,13 @@ class Work:
 
     @property
     def moved(self) -> bool:
-        """Whether the volume has changed or moved since it was read."""
-        return geometry_key(self.volume_node) != self.key
+        """Whether the volume has changed since it was read, or either of them has moved."""
+        return _key(self.volume_node, self.segmentation_node) != self.key
+
+    @property
+    def replaced(self) -> bool:
+        """Whether the volume is another one, or lies elsewhere."""
+        return _key(self.volume_node, self.segmentation_node)[0] != self.key[0]
 
     @property
     def in_scene(self) -> bool:
@@ -102,7 +112,9 @@ def open_work(
     """
     read = read_volume(volume_node)
     volume = read.volume
-    set_reference_geometry(segmentation_node, volume_node, volume)
+    notices = [*read.notices, choose_edit_grid(segmentation_node, volume_node, volume)]
+    if read.frame is not None and frame_of(segmentation_node) is None:
+        notices.append(_ONE_FOR_ALL)
     return Work(
         volume_node,
         segmentation_node,
@@ -111,6 +123,23 @@ def open_work(
         InteractiveSession(volume),
         SegmentWriter(segmentation_node, volume_node, volume, editor_node, save_state),
         Preview(volume_node.GetScene(), volume),
-        read.notices,
-        geometry_key(volume_node),
+        tuple(filter(None, notices)),
+        _key(volume_node, segmentation_node),
     )
+
+
+def new_segmentation(volume_node: Any) -> Any:
+    """Add a segmentation with one empty segment for a volume; returns its node.
+
+    Raises:
+        InputError: the volume cannot be segmented as it is.
+    """
+    scene = volume_node.GetScene()
+    name = scene.GenerateUniqueName(f"{volume_node.GetName()} segmentation")
+    node = add_segmentation(scene, volume_node, read_volume(volume_node).volume, name)
+    add_segment(node)
+    return node
+
+
+def _key(volume_node: Any, segmentation_node: Any) -> tuple[Any, ...]:
+    return geometry_key(volume_node), placement_key(segmentation_node)

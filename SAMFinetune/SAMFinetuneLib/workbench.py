@@ -21,6 +21,7 @@ from SAMFinetuneLib.exporting import Exporting
 from SAMFinetuneLib.inference import Inference
 from SAMFinetuneLib.learning import Learning
 from SAMFinetuneLib.long_work import LongWork
+from SAMFinetuneLib.model_choice import model_choice
 from SAMFinetuneLib.navigation import Navigation
 from SAMFinetuneLib.parameter_node import ModuleState
 from SAMFinetuneLib.preferences import Preferences
@@ -29,17 +30,16 @@ from SAMFinetuneLib.prompter import Prompter
 from SAMFinetuneLib.propagation import Propagation
 from SAMFinetuneLib.review import Review
 from SAMFinetuneLib.scene_record import SceneRecord
+from SAMFinetuneLib.settling import Settling
 from SAMFinetuneLib.signal import Signal
 from SAMFinetuneLib.step_writing import StepWriting
 from SAMFinetuneLib.views import SliceViews
-from SAMFinetuneLib.work import Work, open_work
+from SAMFinetuneLib.work import Work, new_segmentation, open_work
 from SAMFinetuneLogic.errors import Cancelled, InputError, SAMFinetuneError
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID
-from SAMFinetuneLogic.models.store import ModelStore
 from SAMFinetuneLogic.mrml.hand_edits import HandEdits
-from SAMFinetuneLogic.mrml.segments import add_segment, add_segmentation, segment_ids, segmentation_of
-from SAMFinetuneLogic.mrml.volumes import read_volume
+from SAMFinetuneLogic.mrml.segments import add_segment, segment_ids, segmentation_of
 from SAMFinetuneLogic.prompting.session import InteractiveSession
 from SAMFinetuneLogic.worker.interface import InferenceClient
 from SAMFinetuneLogic.worker.requests import ModelChoice
@@ -58,7 +58,7 @@ class Workbench(VTKObservationMixin):
 
     Attributes:
         state: the module's parameter node; None between scenes.
-        work: what is open; None without a volume.
+        work: what is open; None without a volume. While that changes all the time, ``prompter.work`` is up to date.
         writing: writes results into segments in steps; ``writing.finish()`` writes what is left at once.
         changed: emitted when the volume, segmentation, segment, slice, model or window has changed.
         problem: emitted with an exception that the user should see, when no section asked for the action.
@@ -87,7 +87,7 @@ class Workbench(VTKObservationMixin):
             self.prompter,
             self.collection,
             self.review,
-            lambda: self.work,
+            self._work_now,
             lambda: self.save_editor_state,
             self.writing,
             self._undo_edit,
@@ -107,6 +107,8 @@ class Workbench(VTKObservationMixin):
         self._look_timer.setSingleShot(True)
         self._look_timer.setInterval(_HAND_EDIT_DELAY_MS)
         self._look_timer.connect("timeout()", self.collect_hand_edits)
+        self._moves = Settling(self._follow_volume)
+        self.prompter.before_use = self._work_now
         self.prompter.before_accept = self.writing.finish
         for signal in (self.prompter.accepted, self.writing.changed):
             signal.connect(self._look_at_results)
@@ -165,13 +167,13 @@ class Workbench(VTKObservationMixin):
 
     def add_segment(self, name: str | None = None) -> str:
         """Add a segment and select it; returns its id."""
-        segment_id = add_segment(self._require_work().segmentation_node, name)
+        segment_id = add_segment(self.prompter.work.segmentation_node, name)
         self.select_segment(segment_id)
         return segment_id
 
     def remove_segment(self) -> None:
         """Remove the selected segment; the Segment Editor can undo it."""
-        work, segment = self._require_work(), self.prompter.segment
+        work, segment = self.prompter.work, self.prompter.segment
         self.writing.finish()
         if self.save_editor_state is not None:
             self.save_editor_state()
@@ -298,9 +300,7 @@ class Workbench(VTKObservationMixin):
         if state.segmentation is None:
             state.segmentation = segmentation_of(volume_node)
         if state.segmentation is None:
-            name = f"{volume_node.GetName()} segmentation"
-            state.segmentation = add_segmentation(slicer.mrmlScene, volume_node, read_volume(volume_node).volume, name)
-            add_segment(state.segmentation)
+            state.segmentation = new_segmentation(volume_node)
         segmentation_node = state.segmentation
         wanted = (volume_node.GetID(), segmentation_node.GetID(), state.window)
         if self.work is None or wanted != self._opened or self.work.moved:
@@ -312,11 +312,12 @@ class Workbench(VTKObservationMixin):
         self.select_segment(state.segment)
 
     def _open(self, volume_node: Any, segmentation_node: Any, window: str) -> None:
-        old, carried = self.work, None
+        old, carried, said = self.work, None, None
         if old is not None and old.in_scene:
             self.writing.finish()  # what is half written is reviewed as well
         if old is not None and old.volume_node is volume_node and old.segmentation_node is segmentation_node:
             carried = self.record.carry_over(old)
+            said = None if old.moved else self.propagation.carried()  # only the window is another one
         elif old is not None and old.in_scene and self.record.pending:
             self.save()
         stopped = self._close_work()
@@ -335,9 +336,13 @@ class Workbench(VTKObservationMixin):
             self.addObserver(segmentation_node, event, self._on_segmentation_edited)
         for event in (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved):
             self.addObserver(segmentation_node, event, self._on_segments_changed)
-        self.addObserver(volume_node, volume_node.ImageDataModifiedEvent, self._on_volume_changed)
-        self.addObserver(volume_node, volume_node.TransformModifiedEvent, self._on_volume_changed)
+        # Another place, spacing or direction of its own is a plain modification.
+        for event in (volume_node.ImageDataModifiedEvent, volume_node.TransformModifiedEvent, "ModifiedEvent"):
+            self.addObserver(volume_node, event, self._on_volume_changed)
+        self.addObserver(segmentation_node, segmentation_node.TransformModifiedEvent, self._on_volume_changed)
         self.prompter.set_work(work)
+        if said is not None:
+            self.propagation.take_up(work, said)
         self.inference.start()
         self.follow_view()
         if stopped:
@@ -350,6 +355,7 @@ class Workbench(VTKObservationMixin):
         self._look_timer.stop()
         self.record.forget()
         self._hand_edits = None
+        self._moves.forget()
         work, self.work, self._opened = self.work, None, ()
         self.prompter.set_work(None)
         if work is not None:
@@ -365,19 +371,16 @@ class Workbench(VTKObservationMixin):
 
     def _on_volume_changed(self, *_: Any) -> None:
         if self.work is not None and self.work.moved:
-            self.inference.forget()
+            self._moves.change(later=self._updating)
+
+    def _follow_volume(self) -> None:
+        if self.work is not None and self.work.moved:
+            if self.work.replaced:
+                self.inference.forget()
             self.update()
 
     def _choice(self) -> ModelChoice:
-        model = self._model()
-        stored = ModelStore(by_hand=self.preferences.model_folder).locate(model)
-        return ModelChoice(
-            model=model,
-            device=self.preferences.device,
-            folder=stored.path.parent if stored.path is not None and stored.origin == "by hand" else None,
-            adapter=self.learning.adapter,
-            cache_mb=self.preferences.cache_limit_mb,
-        )
+        return model_choice(self._model(), self.preferences, self.learning.adapter)
 
     def _model(self) -> str:
         return self.state.model if self.state is not None else DEFAULT_MODEL_ID
@@ -387,7 +390,7 @@ class Workbench(VTKObservationMixin):
             raise InputError("The scene is being closed: try again afterwards.")
         return self.state
 
-    def _require_work(self) -> Work:
-        if self.work is None:
-            raise InputError("Choose a volume under Input first.")
+    def _work_now(self) -> Work | None:
+        if not self._updating:
+            self._moves.now()
         return self.work

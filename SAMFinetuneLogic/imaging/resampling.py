@@ -38,13 +38,35 @@ def resample_label_map(labels: LabelMap, reference: Volume | LabelMap) -> LabelM
     """
     if same_grid(labels, reference):
         return LabelMap(labels.voxels, reference.ijk_to_ras, labels.segments, name=labels.name)
-    mapping = inverse_affine(labels.ijk_to_ras) @ reference.ijk_to_ras
-    sizes = labels.shape[::-1]
-    count_k, count_j, count_i = reference.shape
+    result, touched = nearest_voxels(labels.voxels, labels.ijk_to_ras, reference.shape, reference.ijk_to_ras)
+    if not touched:
+        raise GeometryError(
+            f"{labels.name or 'The label map'} and {reference.name or 'the image'} have no place in common; check "
+            f"that both belong to the same patient and scan."
+        )
+    return LabelMap(result, reference.ijk_to_ras, labels.segments, name=labels.name)
+
+
+def nearest_voxels(
+    voxels: np.ndarray, matrix: np.ndarray, shape: tuple[int, int, int], target: np.ndarray
+) -> tuple[np.ndarray, bool]:
+    """The values (k, j, i) that the voxels of another grid have: each that of the nearest voxel, 0 outside.
+
+    Args:
+        voxels: (k, j, i), on the grid of ``matrix``.
+        matrix, target: (4, 4) from the indices (i, j, k) of the old and the new grid to one common space.
+        shape: (k, j, i) of the new grid.
+
+    Returns:
+        the values, and whether the grids have any place in common.
+    """
+    mapping = inverse_affine(matrix) @ target
+    sizes = voxels.shape[::-1]
+    count_k, count_j, count_i = shape
     i, j = np.arange(count_i), np.arange(count_j)[:, None]
     # Per axis of the label grid: its part that changes within a slice of the reference, (j, i).
     planes = [row[0] * i + row[1] * j + row[3] for row in mapping[:3]]
-    result = np.zeros(reference.shape, dtype=labels.voxels.dtype)
+    result = np.zeros(shape, dtype=voxels.dtype)
     touched = False
     for k in range(count_k):
         nearest = [np.floor(plane + row[2] * k + (0.5 + _TIE)) for plane, row in zip(planes, mapping[:3], strict=True)]
@@ -52,9 +74,5 @@ def resample_label_map(labels: LabelMap, reference: Volume | LabelMap) -> LabelM
         if inside.any():
             touched = True
             at_i, at_j, at_k = (n[inside].astype(np.intp) for n in nearest)
-            result[k][inside] = labels.voxels[at_k, at_j, at_i]
-    if not touched:
-        raise GeometryError(
-            "The label map and the image have no place in common; check that both belong to the same patient and scan."
-        )
-    return LabelMap(result, reference.ijk_to_ras, labels.segments, name=labels.name)
+            result[k][inside] = voxels[at_k, at_j, at_i]
+    return result, touched

@@ -17,6 +17,7 @@ from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.imaging.axes import Axis, SliceIndex, array_axis
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.mrml.annotated import annotations_of, mark_annotated, touch, unmark_annotated
+from SAMFinetuneLogic.mrml.edit_grid import bring_onto
 from SAMFinetuneLogic.mrml.images import oriented_image
 from SAMFinetuneLogic.mrml.lattice import Block, move_block
 from SAMFinetuneLogic.mrml.matrices import parent_to_world
@@ -197,6 +198,7 @@ class SegmentWriter:
         touched: set[str] = set()
         if changing:
             save_state()
+            touched |= bring_onto(self.segmentation_node, self._edit_matrix())
         selected = self.editor_node.GetSelectedSegmentID()
         with paused_rendering():
             for segment_id, added, removed in changing:

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SAMFinetuneLogic.errors import GeometryError
 from SAMFinetuneLogic.imaging.axes import AXES, Axis, SliceIndex
 from SAMFinetuneLogic.imaging.geometry import inverse_affine, transform_points
-from SAMFinetuneLogic.imaging.labels import LabelMap
-from SAMFinetuneLogic.imaging.resampling import resample_label_map
-from SAMFinetuneLogic.imaging.volume import Volume
+from SAMFinetuneLogic.imaging.resampling import nearest_voxels
 
 _TOLERANCE = 0.01  # voxels, as in imaging.resampling.same_grid
 
@@ -84,19 +81,23 @@ def move_block(block: Block, matrix: np.ndarray, target: np.ndarray) -> Block:
     exact = renumber_block(block, matrix, target)
     if exact is not None:
         return exact
-    corners = _corners(block.start, block.stop - 1)
-    faces = np.where(corners == block.start, block.start - 0.5, block.stop - 0.5)
-    there = transform_points(inverse_affine(target) @ matrix, faces)
+    there = transform_points(inverse_affine(target) @ matrix, _corners(block.start - 0.5, block.stop - 0.5))
     start = np.floor(there.min(axis=0)).astype(np.int64)
     stop = np.ceil(there.max(axis=0)).astype(np.int64) + 1
-    source = LabelMap(block.voxels, shifted(matrix, block.start))
-    # Only the place of the new grid is asked for: no memory for its voxels.
-    places = np.broadcast_to(np.zeros((), dtype=np.uint8), tuple((stop - start)[::-1]))
-    try:
-        moved = resample_label_map(source, Volume(places, shifted(target, start))).voxels != 0
-    except GeometryError:
-        moved = np.zeros(places.shape, dtype=bool)
-    return Block(moved, start)
+    return nearest_block(block, matrix, target, start, stop)
+
+
+def nearest_block(block: Block, matrix: np.ndarray, target: np.ndarray, start: np.ndarray, stop: np.ndarray) -> Block:
+    """The voxels of another grid from ``start`` to before ``stop`` (i, j, k), each with the value of the nearest one.
+
+    Args:
+        block, matrix, target: as for :func:`move_block`.
+    """
+    count_i, count_j, count_k = (int(n) for n in np.maximum(stop - start, 0))
+    if not block.voxels.size:
+        return Block(np.zeros((count_k, count_j, count_i), dtype=block.voxels.dtype), start)
+    here, there = shifted(matrix, block.start), shifted(target, start)
+    return Block(nearest_voxels(block.voxels, here, (count_k, count_j, count_i), there)[0], start)
 
 
 def renumber_block(block: Block, matrix: np.ndarray, target: np.ndarray) -> Block | None:

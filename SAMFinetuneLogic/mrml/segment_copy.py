@@ -17,6 +17,9 @@ from SAMFinetuneLogic.mrml.segments import Labelmap, describe, labelmap_of, segm
 STEP_VOXELS = 1 << 21
 """So many voxels of a label map are made and compressed within a few hundredths of a second."""
 
+MOVED = 8
+"""How much longer it takes where they come from another grid."""
+
 
 @dataclass(frozen=True, eq=False)
 class CopiedSegment:
@@ -78,7 +81,11 @@ class LabelParts:
         self.dtype = np.dtype(np.uint8 if max(each.described.value for each in segments) < 256 else np.uint16)
         self._segments, self._shape = segments, volume.shape
         self._target = inverse_affine(parent_to_world(segmentation_node)) @ volume.ijk_to_ras
-        self._step = max(1, STEP_VOXELS // (self._shape[1] * self._shape[2]))
+        labelmaps = [each.labelmap for each in segments if each.labelmap is not None]
+        # Layers on another grid, which are brought over as a whole, not segment by segment.
+        self._askew = {id(each.values) for each in labelmaps if not each.lies_on(self._target)}
+        work = max(1, MOVED * len(self._askew))
+        self._step = max(1, STEP_VOXELS // (self._shape[1] * self._shape[2] * work))
         self.count = -(-self._shape[0] // self._step)
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -88,8 +95,20 @@ class LabelParts:
             start = np.array([0, 0, first])
             stop = np.array([cols, rows, min(first + self._step, slices)])
             part = np.zeros(tuple((stop - start)[::-1]), dtype=self.dtype)
+            moved: dict[int, np.ndarray] = {}
             for each in self._segments:
                 if each.labelmap is not None:
-                    mask = each.labelmap.on_grid(self._target, start, stop).voxels
+                    mask = self._mask(each.labelmap, start, stop, moved)
                     self.overlapping += set_label(part, mask, each.described.value)
             yield part
+
+    def _mask(
+        self, labelmap: Labelmap, start: np.ndarray, stop: np.ndarray, moved: dict[int, np.ndarray]
+    ) -> np.ndarray:
+        layer = id(labelmap.values)
+        if layer not in self._askew:
+            return labelmap.on_grid(self._target, start, stop).voxels
+        if layer not in moved:
+            moved[layer] = labelmap.values_on_grid(self._target, start, stop).voxels
+        found: np.ndarray = moved[layer] == labelmap.value
+        return found

@@ -20,13 +20,12 @@ import slicer
 from SAMFinetuneLogic.errors import OutputError
 from SAMFinetuneLogic.imaging.writing import write_voxels
 from SAMFinetuneLogic.mrml.images import image_to_world, oriented_image
-from SAMFinetuneLogic.mrml.lattice import Block, shifted
-from SAMFinetuneLogic.mrml.segment_copy import STEP_VOXELS, CopiedSegment
-from SAMFinetuneLogic.mrml.segments import binary_labelmap, reference_image
+from SAMFinetuneLogic.mrml.lattice import Block, renumber_block, shifted
+from SAMFinetuneLogic.mrml.segment_copy import MOVED, STEP_VOXELS, CopiedSegment
+from SAMFinetuneLogic.mrml.segments import Labelmap, binary_labelmap, reference_image
 
 _TYPES = {"u1": "unsigned char", "i1": "signed char", "u2": "unsigned short", "i2": "short", "i4": "int"}
 _MAX_VALUE = 255
-_TOLERANCE = 1e-6  # mm
 
 
 class SegmentationFile:
@@ -36,8 +35,8 @@ class SegmentationFile:
         segments: copied from the node, see :func:`SAMFinetuneLogic.mrml.segment_copy.copy_segments`.
 
     Attributes:
-        count: in how many steps it is written. It is a single one where the layers do not lie on the grid on which
-            the segmentation is edited: Slicer brings them together then.
+        count: in how many steps it is written. It is a single one where nothing is drawn, or with labels that no
+            file of this kind holds otherwise.
     """
 
     def __init__(self, segmentation_node: Any, segments: tuple[CopiedSegment, ...]) -> None:
@@ -82,16 +81,42 @@ class SegmentationFile:
 
 
 @dataclass(frozen=True, eq=False)
+class _Layer:
+    """Segments that share their voxels.
+
+    Attributes:
+        labelmap: of one of the segments.
+        block: the voxels, numbered as in the file; None where they lie on another grid.
+        start, stop: (i, j, k) of the part of the file's grid that they reach.
+    """
+
+    labelmap: Labelmap
+    block: Block | None
+    start: np.ndarray
+    stop: np.ndarray
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.labelmap.values.voxels.dtype
+
+    def cut(self, matrix: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+        """The labels (k, j, i) on a part of the grid ``matrix``, each voxel that of the nearest one."""
+        if self.block is not None:
+            return self.block.cut(start, stop).voxels
+        return self.labelmap.values_on_grid(matrix, start, stop).voxels
+
+
+@dataclass(frozen=True, eq=False)
 class _Layers:
     """The layers of labels on one grid.
 
     Attributes:
-        blocks: their voxels.
+        layers: one or several.
         start, stop: (i, j, k) of what the file holds, in the grid of ``matrix``.
         places: by segment ID, the number of its layer and its value there.
     """
 
-    blocks: tuple[Block, ...]
+    layers: tuple[_Layer, ...]
     start: np.ndarray
     stop: np.ndarray
     matrix: np.ndarray
@@ -99,7 +124,7 @@ class _Layers:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.result_type(*(block.voxels for block in self.blocks))
+        return np.result_type(*(layer.dtype for layer in self.layers))
 
     @property
     def count(self) -> int:
@@ -108,33 +133,33 @@ class _Layers:
     @property
     def _step(self) -> int:
         size = self.stop - self.start
-        return max(1, STEP_VOXELS // int(size[0] * size[1] * len(self.blocks)))
+        work = sum(1 if layer.block is not None else MOVED for layer in self.layers)
+        return max(1, STEP_VOXELS // int(size[0] * size[1] * work))
 
     def parts(self) -> Iterator[np.ndarray]:
         """Some slices at a time, (k, j, i, layer)."""
         for first in range(int(self.start[2]), int(self.stop[2]), self._step):
             start, stop = self.start.copy(), self.stop.copy()
             start[2], stop[2] = first, min(first + self._step, self.stop[2])
-            cut = [block.cut(start, stop).voxels for block in self.blocks]
+            cut = [layer.cut(self.matrix, start, stop) for layer in self.layers]
             yield np.stack(cut, axis=-1).astype(self.dtype, copy=False)
 
 
 def _layers_of(segments: tuple[CopiedSegment, ...], reference: Any | None) -> _Layers | None:
     """The whole reference grid is written, as Slicer does. None where the layers cannot be put side by side on it."""
-    labelmaps = [each.labelmap for each in segments if each.labelmap is not None]
-    if not labelmaps or reference is None:
-        return None
-    matrix = image_to_world(reference)
-    if any(not np.allclose(each.matrix, matrix, rtol=0, atol=_TOLERANCE) for each in labelmaps):
-        return None
-    blocks: list[Block] = []
+    shared: list[Labelmap] = []
     places = {}
     for each in segments:
         if each.labelmap is not None:
-            if not any(each.labelmap.values is block for block in blocks):
-                blocks.append(each.labelmap.values)
-            number = next(n for n, block in enumerate(blocks) if block is each.labelmap.values)
+            values = each.labelmap.values
+            number = next((n for n, one in enumerate(shared) if one.values is values), len(shared))
+            if number == len(shared):
+                shared.append(each.labelmap)
             places[each.id] = number, each.labelmap.value
+    if not shared or reference is None:
+        return None
+    matrix = image_to_world(reference)
+    layers = tuple(_layer(labelmap, matrix) for labelmap in shared)
     taken = {value for number, value in places.values() if number == 0}
     free = (value for value in range(1, _MAX_VALUE + 1) if value not in taken)
     for each in segments:
@@ -144,10 +169,15 @@ def _layers_of(segments: tuple[CopiedSegment, ...], reference: Any | None) -> _L
                 return None
             places[each.id] = 0, value
     extent = np.array(reference.GetExtent())
-    start = np.min([extent[::2], *(block.start for block in blocks)], axis=0)
-    stop = np.max([extent[1::2] + 1, *(block.stop for block in blocks)], axis=0)
-    layers = _Layers(tuple(blocks), start, stop, matrix, places)
-    return layers if layers.dtype.str[1:] in _TYPES else None
+    start = np.min([extent[::2], *(layer.start for layer in layers)], axis=0)
+    stop = np.max([extent[1::2] + 1, *(layer.stop for layer in layers)], axis=0)
+    side_by_side = _Layers(layers, start, stop, matrix, places)
+    return side_by_side if side_by_side.dtype.str[1:] in _TYPES else None
+
+
+def _layer(labelmap: Labelmap, matrix: np.ndarray) -> _Layer:
+    start, stop = labelmap.extent_on(matrix)
+    return _Layer(labelmap, renumber_block(labelmap.values, labelmap.matrix, matrix), start, stop)
 
 
 def _shrink(source: Any, target: Any, segments: tuple[CopiedSegment, ...], layers: _Layers) -> None:
@@ -183,7 +213,7 @@ def _header(written: bytes, layers: _Layers, contained: str) -> bytes:
 
 
 def _geometry(layers: _Layers) -> list[str]:
-    several, dtype = len(layers.blocks) > 1, layers.dtype
+    several, dtype = len(layers.layers) > 1, layers.dtype
     size = [str(count) for count in layers.stop - layers.start]
     to_lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ shifted(layers.matrix, layers.start)
     vectors = ["(" + ",".join(f"{part:.17g}" for part in to_lps[:3, column]) + ")" for column in range(4)]
@@ -191,7 +221,7 @@ def _geometry(layers: _Layers) -> list[str]:
         f"type: {_TYPES[dtype.str[1:]]}",
         f"dimension: {4 if several else 3}",
         "space: left-posterior-superior",
-        "sizes: " + " ".join([str(len(layers.blocks)), *size] if several else size),
+        "sizes: " + " ".join([str(len(layers.layers)), *size] if several else size),
         "space directions: " + " ".join(["none", *vectors[:3]] if several else vectors[:3]),
         "kinds: " + " ".join(["list"] * several + ["domain"] * 3),
         "encoding: gzip",

@@ -13,7 +13,7 @@ from SAMFinetuneLogic.imaging.geometry import inverse_affine, transform_points
 from SAMFinetuneLogic.imaging.labels import MAX_LABEL, LabelMap, Segment, segment_color
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.mrml.images import has_voxels, image_array, image_start, image_to_world
-from SAMFinetuneLogic.mrml.lattice import Block, move_block, renumber_block
+from SAMFinetuneLogic.mrml.lattice import Block, nearest_block, renumber_block
 from SAMFinetuneLogic.mrml.matrices import is_linear, parent_to_world, to_vtk
 
 
@@ -71,8 +71,17 @@ class Labelmap:
         exact = renumber_block(self.values, self.matrix, target)
         if exact is not None:
             return exact.cut(start, stop, value=self.value)
-        there = self._reached_by(target, start, stop)
-        return move_block(Block(there.voxels == self.value, there.start), self.matrix, target).cut(start, stop)
+        found = self._moved(target, start, stop)
+        return Block(found.voxels == self.value, found.start)
+
+    def lies_on(self, target: np.ndarray) -> bool:
+        """Whether its voxels are those of the grid ``target``, numbered in another way perhaps."""
+        return renumber_block(self.values, self.matrix, target) is not None
+
+    def values_on_grid(self, target: np.ndarray, start: np.ndarray, stop: np.ndarray) -> Block:
+        """As :meth:`on_grid`, for all segments that share the labelmap: its values."""
+        exact = renumber_block(self.values, self.matrix, target)
+        return self._moved(target, start, stop) if exact is None else exact.cut(start, stop)
 
     def extent_on(self, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """First and one beyond the last index (i, j, k) of the grid ``target`` that the labelmap reaches."""
@@ -81,6 +90,9 @@ class Labelmap:
         if exact is not None:
             return exact.start, exact.stop
         return _reach(inverse_affine(target) @ self.matrix, places.start, places.stop)
+
+    def _moved(self, target: np.ndarray, start: np.ndarray, stop: np.ndarray) -> Block:
+        return nearest_block(self._reached_by(target, start, stop), self.matrix, target, start, stop)
 
     def _reached_by(self, target: np.ndarray, start: np.ndarray, stop: np.ndarray) -> Block:
         """The part of the values that voxels of another grid may be nearest to."""
@@ -257,8 +269,21 @@ def set_reference_geometry(segmentation_node: Any, volume_node: Any, volume: Vol
         GeometryError: the segmentation is under a non-linear transform.
     """
     matrix = inverse_affine(parent_to_world(segmentation_node)) @ volume.ijk_to_ras
+    first, last = np.zeros(3, dtype=int), np.array(volume.shape[::-1]) - 1
+    set_edit_grid(segmentation_node, volume_node, matrix, first, last)
+
+
+def set_edit_grid(
+    segmentation_node: Any, volume_node: Any, matrix: np.ndarray, first: np.ndarray, last: np.ndarray
+) -> None:
+    """Let a segmentation be edited on any grid, as one that belongs to a volume.
+
+    Args:
+        matrix: (4, 4) from indices (i, j, k) to the segmentation's own coordinates.
+        first, last: (3,) indices of the voxels at its ends.
+    """
     image = slicer.vtkOrientedImageData()
-    image.SetExtent(*(edge for size in volume.shape[::-1] for edge in (0, size - 1)))
+    image.SetExtent(*(int(edge) for pair in zip(first, last, strict=True) for edge in pair))
     image.SetImageToWorldMatrix(to_vtk(matrix))
     converter = slicer.vtkSegmentationConverter
     segmentation_node.GetSegmentation().SetConversionParameter(

@@ -100,12 +100,17 @@ def frame_of(node: Any) -> int | None:
 def geometry_key(node: Any) -> tuple[Any, ...]:
     """Changes when :func:`read_volume` would give something else: other voxels, another place, another frame."""
     image = node.GetImageData()
-    parent, transform_times = node.GetParentTransformNode(), []
-    while parent is not None:
-        transform_times.append((parent.GetID(), parent.GetTransformToWorldMTime()))
-        parent = parent.GetParentTransformNode()
     voxels = (image.GetMTime(), image.GetPointData().GetMTime()) if has_voxels(image) else ()
-    return node.GetID(), voxels, tuple(own_ijk_to_ras(node).ravel().tolist()), tuple(transform_times), frame_of(node)
+    return node.GetID(), voxels, tuple(own_ijk_to_ras(node).ravel().tolist()), placement_key(node), frame_of(node)
+
+
+def placement_key(node: Any) -> tuple[Any, ...]:
+    """Changes when a node is put under another transform, or one above it changes."""
+    parent, times = node.GetParentTransformNode(), []
+    while parent is not None:
+        times.append((parent.GetID(), parent.GetTransformToWorldMTime()))
+        parent = parent.GetParentTransformNode()
+    return tuple(times)
 
 
 def modality_of(node: Any) -> str | None:

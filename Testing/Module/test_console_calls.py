@@ -44,7 +44,7 @@ def test_every_public_action_of_the_workbench_is_documented(opened):
     bench = opened.bench
     inner = {
         "prompter": "set_work set_segment set_slice refresh ask_again confirm undo redo prompts add",
-        "propagation": "annotated annotated_segments forget look",
+        "propagation": "annotated annotated_segments forget look carried take_up",
         "review": "set_results set_entries look clear to_dict carried restore",
         "collection": "forget require_path reference settings restore image_name",
         "applying": "forget look stop",

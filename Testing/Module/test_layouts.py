@@ -57,3 +57,23 @@ def test_a_view_that_comes_later_takes_prompts_and_the_cursor(fourth_view):
     settle(fourth_view)
     assert bench.prompter.target.slice == SliceIndex("j", 20)
     assert len(bench.prompter.prompts()) == 1 and bench.prompter.candidates is not None
+
+
+def test_a_view_that_is_gone_does_not_keep_the_others_from_working(blocks):
+    """Slicer deletes views that a layout added, such as when the scene is closed."""
+    layout = blocks.host.layoutManager()
+    layout.add_view("Slice4", "Coronal")
+    run_for(0.05)
+    held = layout.sliceWidget("Slice4").sliceView()
+    blocks.panel.prompt.ui.boxButton.click()
+    layout.remove_view("Slice4")
+    with pytest.raises(TypeError, match="on a destroyed"):
+        held.unsetViewCursor()
+    blocks.panel.prompt.ui.boxButton.click()
+    assert blocks.panel.prompt.messages.text == ""
+    blocks.widget.exit()
+    blocks.widget.enter()
+    blocks.panel.prompt.ui.boxButton.click()
+    drag(view_of(blocks), [ras_of(blocks, 5, 12, 14), ras_of(blocks, 5, 28, 38)])
+    settle(blocks)
+    assert len(blocks.bench.prompter.prompts()) == 1 and blocks.panel.prompt.messages.text == ""

@@ -9,10 +9,13 @@ from module_scene import ras_of, settle
 from slicer_host.event_loop import run_until
 
 from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.finetuning.schedule import settings_for
 from SAMFinetuneLogic.finetuning.snapshot import read_snapshot
+from SAMFinetuneLogic.finetuning.strategy import parse_strategy
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.jobs.folder import JobFolder, Status
 from SAMFinetuneLogic.jobs.reporting import Reporter
+from SAMFinetuneLogic.mrml.annotated import mark_annotated
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("SAMFinetuneLogic.finetuning.adapt") is None, reason="finetuning.adapt is not there"
@@ -57,6 +60,35 @@ def test_a_job_holds_the_annotated_slices_and_no_names(without_launch):
     np.testing.assert_array_equal(data.slices[0].labels > 0, drawn)
     assert split.gate  # held out for the comparison
     assert "blocks" not in (job.path / "job.json").read_text()
+
+
+def test_it_takes_as_many_steps_as_the_command_line(without_launch):
+    """By the slices that it learns from: those that are held out are not seen."""
+    bench = without_launch.bench
+    bench.prompter.set_slice(SliceIndex("j", 12))
+    work = bench.work
+    wanted = [SliceIndex("j", j) for j in range(4, 44)]
+    mark_annotated(work.segmentation_node, [bench.prompter.segment], work.volume, wanted)
+    for strategy in ("lora-encoder-decoder", "adapter-decoder"):
+        job = bench.learning.start(strategy)
+        _, parts = read_snapshot(job.data)
+        chosen = parse_strategy(strategy)
+        expected = settings_for(chosen.preset, len(parts.train))
+        assert 10 < len(parts.train) < len(wanted)
+        assert job.read_description().work["settings"] == expected.to_dict()
+        assert expected != settings_for(chosen.preset, len(wanted))
+
+
+@pytest.mark.parametrize("message", ["Starting.", "Waiting for another job to end."])
+def test_a_job_that_waits_says_for_what(without_launch, message):
+    panel, bench = without_launch.panel.learn, without_launch.bench
+    panel.ui.learnButton.click()
+    job = bench.learning.job
+    with job.lock() as lock:
+        assert lock.acquire()
+        job.write_status(Status("queued", message=message))
+        bench.learning.poll()
+        assert panel.ui.learnState.text == message
 
 
 def test_slices_that_are_left_out_are_named(without_launch):

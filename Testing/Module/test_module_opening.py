@@ -21,8 +21,10 @@ start()
 from slicer_host.loading import load_module, open_module
 wall, cpu = time.perf_counter(), time.process_time()
 module = load_module(Path({root!r}) / "SAMFinetune" / "SAMFinetune.py")
+module.register_sample_data()  # as at the start of Slicer
+early = [m for m in sys.modules if m.startswith(("SAMFinetuneLib.", "SAMFinetuneLogic.", "scipy"))]
 widget = open_module(module)
-found = dict(wall=time.perf_counter() - wall, cpu=time.process_time() - cpu,
+found = dict(early=early, wall=time.perf_counter() - wall, cpu=time.process_time() - cpu,
              heavy=[m for m in ("torch", "scipy", "peft", "segment_anything", "PIL") if m in sys.modules])
 print(json.dumps(found), flush=True)
 import os
@@ -36,6 +38,10 @@ def test_it_opens_within_a_second_and_without_torch():
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout.strip().splitlines()[-1])
     assert found["heavy"] == []
+    assert set(found["early"]) == {
+        "SAMFinetuneLib.sample_data",
+        "SAMFinetuneLogic.errors",
+    }  # Slicer's start is ours too
     assert found["cpu"] < 1.0, found  # of this process: other work on the machine does not count
 
 

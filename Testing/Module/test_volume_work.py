@@ -220,6 +220,23 @@ def test_other_formats(propagated, tmp_path, kind):
     assert (voxels > 0).sum() == array_of(propagated, propagated.bench.prompter.segment).sum()
 
 
+def test_another_window_leaves_what_is_said_of_the_result(propagated):
+    """The result is there all the same, and so is its undo; of another image nothing is said."""
+    bench, label = propagated.bench, propagated.panel.propagate.ui.estimateLabel
+    said = label.text
+    bench.set_window("0/600")
+    assert label.text == said.strip() != "" and bench.review.entries
+    bench.undo()
+    assert label.text == ""
+    bench.redo()
+    bench.set_window("soft_tissue")
+    assert label.text == said
+    propagated.node.SetSpacing(1.0, 1.0, 1.0)
+    slicer.util.updateVolumeFromArray(propagated.node, slicer.util.arrayFromVolume(propagated.node) // 2)
+    run_for(0.05)
+    assert label.text == ""
+
+
 def test_an_undone_propagation_is_claimed_no_longer(propagated):
     bench, ui, review = propagated.bench, propagated.panel.propagate.ui, propagated.panel.review.ui
     said, following = ui.estimateLabel.text, bench.review.next_slice

@@ -176,14 +176,41 @@ def test_other_readers_read_it(scan, tmp_path):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_layers_on_different_grids_are_brought_together_by_slicer(scan, tmp_path):
-    node, _ = scan
-    other = add_segment(node, "elsewhere")
-    put(node, [other], np.ones((2, 2, 2), np.uint8), affine(np.random.default_rng(5)))
+@pytest.mark.parametrize("flipped", [False, True])
+def test_layers_on_different_grids_are_brought_together_in_steps(flipped, scan, tmp_path, monkeypatch):
+    """Two segments share a layer that lies askew, or the other way round, and another reaches out of the volume."""
+    monkeypatch.setattr(segmentation_file, "STEP_VOXELS", 60)
+    node, volume = scan
+    rng = np.random.default_rng(5)
+    others = [add_segment(node, name) for name in ("elsewhere", "there too")]
+    turn = np.diag([-1.0, 1.0, -1.0, 1.0]) if flipped else np.eye(4)
+    if not flipped:
+        turn[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+        turn[:3, 3] = np.array([3.0, 4.0, 3.0]) - turn[:3, :3] @ [2.0, 3.0, 2.0]
+    start = np.array([-6, 2, -5]) if flipped else np.zeros(3, dtype=int)
+    put(node, others, rng.integers(0, 3, (5, 6, 4), dtype=np.uint8), volume.ijk_to_ras @ turn, start)
+    expected = masks(node, volume)
+    assert all(mask.any() for mask in expected.values())
+    file = SegmentationFile(node, copy_segments(node))
+    assert file.count > 1
+    ours = read_back(write(file, tmp_path / "ours.seg.nrrd"))
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(str(tmp_path / "slicer.seg.nrrd"))
+    assert storage.WriteData(node)
+    theirs = read_back(tmp_path / "slicer.seg.nrrd")
+    for other in (ours, theirs):
+        assert segment_ids(other) == segment_ids(node)
+        for segment_id, mask in masks(other, volume).items():
+            np.testing.assert_array_equal(mask, expected[segment_id])
+
+
+def test_nothing_drawn_is_written_in_one_step(a_scene, add_volume_node, tmp_path):
+    volume_node = add_volume_node(a_scene, np.zeros(SHAPE, np.int16), np.eye(4))
+    node = add_segmentation(a_scene, volume_node, read_volume(volume_node).volume, "organs")
+    add_segment(node, "liver")
     file = SegmentationFile(node, copy_segments(node))
     assert file.count == 1
-    back = read_back(write(file, tmp_path / "a.seg.nrrd"))
-    assert segment_ids(back) == segment_ids(node)
+    assert segment_ids(read_back(write(file, tmp_path / "a.seg.nrrd"))) == segment_ids(node)
 
 
 def test_a_folder_that_cannot_be_written_is_named(scan, tmp_path):

@@ -171,10 +171,11 @@ class CollectionPanel(Panel, VTKObservationMixin):
         entries = self.ui.collectionList
         entries.clear()
         for entry in info.entries if info is not None else ():
-            item = qt.QListWidgetItem(qt.QIcon(thumbnail(entry, info.classes)), entry.title)
+            entries.addItem(entry.title)  # not an item made here: who owns it differs between releases of PythonQt
+            item = entries.item(entries.count - 1)
+            item.setIcon(qt.QIcon(thumbnail(entry, info.classes)))
             names = [segment.name for segment in info.classes if (entry.labels == segment.value).any()]
             item.setToolTip(", ".join(names) or _("Nothing is there: a negative example"))
-            entries.addItem(item)
 
     def _on_learning(self) -> None:
         self._list_adapters()
@@ -214,10 +215,10 @@ class CollectionPanel(Panel, VTKObservationMixin):
         self._shown_volumes = volumes
         self.ui.volumeList.clear()
         for node_id, name in volumes:
-            item = qt.QListWidgetItem(name)
+            self.ui.volumeList.addItem(name)
+            item = self.ui.volumeList.item(self.ui.volumeList.count - 1)
             item.setData(_NODE_ID, node_id)
             item.setCheckState(qt.Qt.Checked if node_id in kept else qt.Qt.Unchecked)
-            self.ui.volumeList.addItem(item)
 
     def _filters(self) -> str:
         return _("Few-shot collections") + f" (*{SUFFIX})"

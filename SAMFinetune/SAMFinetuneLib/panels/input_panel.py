@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from SAMFinetuneLib.download import ModelDownload
 from SAMFinetuneLib.log_memory import LogMemory
 from SAMFinetuneLib.panels.panel import Panel
+from SAMFinetuneLib.work import new_segmentation
 from SAMFinetuneLib.workbench import Workbench
 from SAMFinetuneLogic.imaging.windows import WINDOW_NAMES
 from SAMFinetuneLogic.models.catalogue import load_catalogue
@@ -112,15 +113,17 @@ class InputPanel(Panel):
         self.ui.segmentationSelector.setCurrentNode(state.segmentation if state else None)
         self.ui.segmentsTable.setSegmentationNode(work.segmentation_node if work else None)
         if state is not None:
-            if state.segment not in self.ui.segmentsTable.selectedSegmentIDs():
+            selected = self.ui.segmentsTable.selectedSegmentIDs()
+            if work is not None and state.segment and state.segment not in selected:
                 self.ui.segmentsTable.setSelectedSegmentIDs([state.segment])
             self.ui.modelSelector.setCurrentIndex(self.ui.modelSelector.findData(state.model))
             if self.ui.windowSelector.currentText != state.window:
                 self.ui.windowSelector.setEditText(state.window)
         self.ui.addSegmentButton.enabled = work is not None
         self.ui.removeSegmentButton.enabled = work is not None and bool(state and state.segment)
-        if work is not self._noticed:  # once for each volume: the user may close it, and errors take its place
-            self._noticed = work
+        noticed = None if work is None else (work.volume_node.GetID(), work.segmentation_node.GetID(), work.notices)
+        if noticed != self._noticed:  # once, not for each frame: the user may close it, and errors take its place
+            self._noticed = noticed
             if work is not None and work.notices:
                 self.messages.show_notice(" ".join(work.notices))
         self._show_model()
@@ -159,10 +162,14 @@ class InputPanel(Panel):
             slicer.util.setSliceViewerLayers(background=node, fit=True, rotateToVolumePlane=True)
 
     def _on_segmentation(self, node: Any) -> None:
-        if self._updating or self.bench.state is None or node is self.bench.state.segmentation:
+        state = self.bench.state
+        if self._updating or state is None or node is state.segmentation:
             return
         self.messages.clear()
-        self.bench.state.segmentation = node
+        wants_another = state.segmentation is not None and state.segmentation.GetScene() is not None
+        if node is None and wants_another and state.volume is not None:
+            node = self.run(lambda: new_segmentation(state.volume))
+        state.segmentation = node
         self.bench.update()
 
     def _on_segment(self, *_selection: Any) -> None:

@@ -103,6 +103,8 @@ class LearnPanel(Panel):
         return _("{found} to learn from. Clicks stay live meanwhile.").format(found=some_slices(count, _("annotated")))
 
     def _progress(self, status: Any) -> str:
+        if status.state == "queued" and status.message:
+            return status.message
         parts = [_(_STATES.get(status.state, status.state))]
         if status.state == "running" and status.steps:
             parts.append(_("step {step} of {steps}").format(step=status.step, steps=status.steps))

@@ -36,6 +36,7 @@ class Toolbelt:
 
     Attributes:
         changed: emitted after another tool was taken up, or none.
+        before_take: called before a tool is taken up: nothing else may hold the mouse and the cursor then.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Toolbelt:
         icons: Path,
     ) -> None:
         self.changed = Signal()
+        self.before_take: Callable[[], None] = lambda: None
         self._markers, self._views, self._icons = markers, views, icons
         self._current: Tool = ""
         self._brushes = (PaintTool(prompter, report, positive=True), PaintTool(prompter, report, positive=False))
@@ -74,6 +76,8 @@ class Toolbelt:
         """Take up a tool, or none with an empty name."""
         if tool == self._current:
             return
+        if tool:
+            self.before_take()
         self._put_away()
         self._current = tool
         if tool in ("positive", "negative"):

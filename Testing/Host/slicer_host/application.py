@@ -12,10 +12,11 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 
 import PySide6.QtWidgets as QtWidgets
+import shiboken6
 import slicer
 import slicer.util
 
-from slicer_host import ctk_widgets, mrml_widgets, parameter_node, scripted_module
+from slicer_host import ctk_widgets, mrml_widgets, parameter_node, sample_data, scripted_module
 from slicer_host.event_loop import process_events
 from slicer_host.file_dialog import QFileDialog
 from slicer_host.pythonqt import QtClass, QtModule, wrap
@@ -60,12 +61,13 @@ class LayoutManager:
         self._row.addWidget(self._widgets[name])
 
     def remove_view(self, name: str) -> None:
-        """The inverse of :meth:`add_view`."""
+        """The inverse of :meth:`add_view`: the view is deleted, whoever holds it."""
         widget = self._widgets.pop(name)
         self._row.removeWidget(widget)
         widget.hide()
         self._logics.RemoveItem(widget.sliceLogic())
         slicer.mrmlScene.RemoveNode(widget.mrmlSliceNode())
+        shiboken6.delete(widget)
 
     def _restore_orientations(self) -> None:
         for (name, orientation), widget in zip(VIEWS, self._widgets.values(), strict=True):
@@ -188,9 +190,21 @@ class Packaging(types.ModuleType):
         listed = requirements if isinstance(requirements, list) else [requirements]
         return not any(str(getattr(entry, "name", entry)) in self.missing for entry in listed)
 
-    def pip_ensure(self, requirements: Any, requester: str | None = None, **_: Any) -> None:
+    def pip_ensure(
+        self,
+        requirements: Any,
+        constraints: str | Path | None = None,
+        skip_packages: list[str] | None = None,
+        prompt_install: bool = True,
+        prompt_restart: bool = True,
+        requester: str | None = None,
+        skip_in_testing: bool = True,
+        show_progress: bool = True,
+    ) -> None:
         if self.failure is not None:
             raise self.failure
+        if skip_in_testing and slicer.app.testingEnabled():
+            return
         self.installed.append([str(entry) for entry in requirements])
         self.missing.clear()
 
@@ -250,8 +264,8 @@ def _install_modules() -> None:
     for name, cls in mrml_widgets.WIDGETS.items():
         setattr(slicer, name, QtClass(cls))
     i18n = types.ModuleType("slicer.i18n")
-    i18n.tr = lambda text, *_: text
-    i18n.translate = lambda context, text, *_: text
+    i18n.tr = lambda text: text
+    i18n.translate = lambda context, text: text
     base = types.ModuleType("slicer.ScriptedLoadableModule")
     names = [name for name in dir(scripted_module) if name.startswith("ScriptedLoadableModule")]
     for name in names:
@@ -260,6 +274,7 @@ def _install_modules() -> None:
     wrapper = types.ModuleType("slicer.parameterNodeWrapper")
     wrapper.parameterNodeWrapper = parameter_node.parameterNodeWrapper
     slicer.packaging = Packaging()
+    sys.modules["SampleData"] = sample_data.module()
     for module in (i18n, base, wrapper, slicer.packaging):
         sys.modules[module.__name__] = module
         setattr(slicer, module.__name__.split(".")[1], module)

@@ -205,6 +205,8 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         return tuple(self._table.item(row, 1).data(QtCore.Qt.ItemDataRole.UserRole) for row in sorted(rows))
 
     def setSelectedSegmentIDs(self, ids: list[str]) -> None:
+        if self._node is None and ids:
+            raise RuntimeError("setSelectedSegmentIDs failed: segmentation node is not set")
         for row in range(self._table.rowCount()):
             if self._table.item(row, 1).data(QtCore.Qt.ItemDataRole.UserRole) in ids:
                 self._table.selectRow(row)
@@ -230,7 +232,7 @@ class qMRMLSegmentsTableView(qMRMLWidget):
             self._table.setItem(row, 0, colour)
             self._table.setItem(row, 1, name)
         self._table.blockSignals(False)
-        self.setSelectedSegmentIDs(selected)
+        self.setSelectedSegmentIDs(selected if self._node else [])
 
 
 class qMRMLSegmentEditorWidget(qMRMLWidget):

@@ -6,6 +6,7 @@ from typing import Any
 import PySide6.QtCore as QtCore
 import PySide6.QtGui as QtGui
 import PySide6.QtWidgets as QtWidgets
+import shiboken6
 
 _MODULES = (QtCore, QtGui, QtWidgets)
 
@@ -24,6 +25,8 @@ class QtProxy:
 
     def __getattr__(self, name: str) -> Any:
         q = object.__getattribute__(self, "_q")
+        if not shiboken6.isValid(q):
+            raise TypeError(f"Trying to call '{name}' on a destroyed {type(q).__name__} object")
         if name == "name":
             return q.objectName()
         if _has_property(q, name):
@@ -179,6 +182,8 @@ def _python_property(q: QtCore.QObject, name: str) -> Any:
 
 def _method(bound: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
+        if any(isinstance(argument, QtWidgets.QListWidgetItem) for argument in arguments):
+            raise TypeError("PythonQt may delete an item that is made in Python: add its text, and take item(n)")
         return wrap(bound(*(unwrap(argument) for argument in arguments)))
 
     call.__name__ = getattr(bound, "__name__", "method")

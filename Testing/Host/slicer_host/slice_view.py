@@ -6,6 +6,7 @@ import numpy as np
 import PySide6.QtCore as QtCore
 import PySide6.QtGui as QtGui
 import PySide6.QtWidgets as QtWidgets
+import shiboken6
 import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
@@ -114,12 +115,14 @@ class qMRMLSliceView(QtWidgets.QWidget):
         self._request()
 
     def _request(self, *_: object) -> None:
-        if not self._pending:
+        if not self._pending and shiboken6.isValid(self):
             self._pending = True
             QtCore.QTimer.singleShot(15, self._render_when_allowed)
 
     def _render_when_allowed(self) -> None:
         self._pending = False
+        if not shiboken6.isValid(self):
+            return
         if not self._render_allowed():
             self._request()
         elif self.isVisible():
@@ -161,6 +164,12 @@ class qMRMLSliceView(QtWidgets.QWidget):
     def mousePressEvent(self, event: QtGui.QMouseEvent) -> None:
         self._locate(event)
         self._button(event, "Press")
+
+    def mouseDoubleClickEvent(self, event: QtGui.QMouseEvent) -> None:
+        """VTK says this in place of the second press."""
+        self._locate(event)
+        if event.button() == QtCore.Qt.MouseButton.LeftButton:
+            self._interactor.InvokeEvent(vtk.vtkCommand.LeftButtonDoubleClickEvent)
 
     def mouseReleaseEvent(self, event: QtGui.QMouseEvent) -> None:
         self._locate(event)

@@ -1,0 +1,19 @@
+"""What the inference process is asked to load."""
+
+from pathlib import Path
+
+from SAMFinetuneLib.preferences import Preferences
+from SAMFinetuneLogic.models.store import ModelStore
+from SAMFinetuneLogic.worker.requests import ModelChoice
+
+
+def model_choice(model: str, preferences: Preferences, adapter: Path | None) -> ModelChoice:
+    """A model of the catalogue with or without an adapter, from the offline folder if it lies there."""
+    stored = ModelStore(by_hand=preferences.model_folder).locate(model)
+    return ModelChoice(
+        model=model,
+        device=preferences.device,
+        folder=stored.path.parent if stored.path is not None and stored.origin == "by hand" else None,
+        adapter=adapter,
+        cache_mb=preferences.cache_limit_mb,
+    )
