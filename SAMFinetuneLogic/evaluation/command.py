@@ -10,8 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from SAMFinetuneLogic.errors import InputError, OutputError
-from SAMFinetuneLogic.evaluation.manifest import Manifest, read_manifest
+from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.evaluation.manifest import Manifest, manifest_file, read_manifest
 from SAMFinetuneLogic.evaluation.prompting_forms import FORMS
 from SAMFinetuneLogic.evaluation.protocols import PROTOCOLS, EvaluationProtocol, Settings, make_protocol, regrouped
 from SAMFinetuneLogic.evaluation.protocols.finetune import COUNTS, TASKS, FinetuneProtocol
@@ -20,7 +20,7 @@ from SAMFinetuneLogic.evaluation.runner import evaluate
 from SAMFinetuneLogic.evaluation.segmenter import ModelSegmenter
 from SAMFinetuneLogic.evaluation.tables import format_report
 from SAMFinetuneLogic.evaluation.worst import Worst, find_worst, format_worst
-from SAMFinetuneLogic.files import write_json
+from SAMFinetuneLogic.files import check_target, write_json
 from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID
 
 _WORST = 5
@@ -91,8 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
             "Picture sheets and --worst are about a model's predictions; choose a model, or leave them out."
         )
     for target in (arguments.json, arguments.sheet, arguments.worst_sheet):
-        if target is not None and target.exists() and not arguments.overwrite:
-            raise OutputError(f"{target} exists already; choose another name, or add --overwrite.")
+        if target is not None:
+            check_target(target, arguments.overwrite, [manifest_file(arguments.manifest)])
     manifest = read_manifest(arguments.manifest)
     if arguments.cases is not None:
         manifest = manifest.only(arguments.cases)

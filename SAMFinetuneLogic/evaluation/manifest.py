@@ -74,6 +74,11 @@ class Manifest:
         return Manifest(self.path, tuple(case for case in self.cases if case.name in names))
 
 
+def manifest_file(path: Path) -> Path:
+    """The file of a manifest that is given as the file itself or as the folder that holds it."""
+    return path / "manifest.json" if path.is_dir() else path
+
+
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest, given as its file or as the folder that holds a ``manifest.json``.
 
@@ -81,8 +86,7 @@ def read_manifest(path: Path) -> Manifest:
         InputError: no such file, not of the form that the module's docstring describes, two cases of one name, or an
             image or label that does not exist.
     """
-    path = Path(path)
-    path = path / "manifest.json" if path.is_dir() else path
+    path = manifest_file(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

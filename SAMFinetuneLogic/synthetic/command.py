@@ -9,6 +9,8 @@ import os
 import signal
 from pathlib import Path
 
+from SAMFinetuneLogic.errors import InputError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``samfinetune pretrain``."""
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pairs", type=int, default=8, help="pairs of slices in a step (default %(default)s)")
     parser.add_argument("--targets", type=int, default=2, help="structures in a slice (default %(default)s)")
     parser.add_argument("--rate", type=float, default=1.5e-3, help="learning rate (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the images and the weights (default %(default)s)")
     parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin a new training with these weights")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default %(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to torch")
@@ -39,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, then export if asked to."""
+    if arguments.seed < 0:
+        raise InputError("--seed must not be negative.")
     # Threads that spin while they wait would slow every other program on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch

@@ -94,6 +94,16 @@ def test_the_command_measures_a_model_and_overwrites_nothing(a_checkpoint, a_man
     assert json.loads(numbers.read_text()) == content
 
 
+def test_the_manifest_is_never_written_over(a_checkpoint, a_manifest_file, tmp_path, capsys):
+    before = a_manifest_file.read_bytes()
+    command = ["evaluate", str(a_manifest_file.parent), "--protocol", "box", "--model", str(a_checkpoint), "--quiet"]
+
+    assert main([*command, "--json", str(a_manifest_file), "--overwrite"]) == 2
+    assert main([*command, "--json", str(tmp_path), "--overwrite"]) == 2
+    assert capsys.readouterr().err.count("\n") == 2
+    assert a_manifest_file.read_bytes() == before
+
+
 def test_the_command_clicks_on_a_model(a_checkpoint, a_manifest_file, capsys):
     command = ["evaluate", str(a_manifest_file), "--protocol", "points", "--model", str(a_checkpoint)]
 
