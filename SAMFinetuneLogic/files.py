@@ -3,8 +3,9 @@
 import atexit
 import hashlib
 import json
+import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,26 @@ def full_suffix(path: Path) -> str:
         if name.endswith(suffix):
             return path.name[-len(suffix) :]
     return path.suffix
+
+
+def check_target(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """Find out early whether ``path`` can be written.
+
+    Raises:
+        OutputError: it exists and ``overwrite`` is False, it is one of the ``inputs`` (never overwritten), it is a
+            folder, or its folder cannot be written.
+    """
+    if path.is_dir():
+        raise OutputError(f"Cannot write {path}: it is a folder. Give the name of a file.")
+    if any(path.exists() and source.exists() and path.samefile(source) for source in inputs):
+        raise OutputError(f"{path} is an input of this command and would be lost; choose another name for the result.")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already; choose another name, or add --overwrite.")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise OutputError(f"Cannot write {path}: {folder} is a file, not a folder. Choose another folder.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"Cannot write {path}: no permission to write in {folder}. Choose another folder.")
 
 
 @contextmanager
@@ -65,9 +86,19 @@ def atomic_target(path: Path, overwrite: bool = True) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any, overwrite: bool = True) -> None:
-    """Write ``content`` as indented UTF-8 JSON, atomically."""
+    """Write ``content`` as indented UTF-8 JSON, atomically.
+
+    A file's name may hold bytes that are no letters (Python reads them as lone surrogates): they become JSON escapes.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     with atomic_target(path, overwrite) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def absolute_if_file(name: str) -> str:
+    """A model's name for a process that runs in another folder: a file's path made absolute, an id as it is."""
+    path = Path(name).expanduser()
+    return str(path.absolute()) if path.is_file() else name
 
 
 def sha256_of(path: Path) -> str:

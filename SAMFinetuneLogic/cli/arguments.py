@@ -4,6 +4,7 @@ import argparse
 import re
 from collections.abc import Callable, Sequence
 
+_LARGEST_SEED = 2**32 - 1
 _NEGATIVE_VALUE = re.compile(r"-(\d|\.\d)")
 
 
@@ -48,4 +49,11 @@ def positive(text: str) -> int:
     """For argparse: a whole number from 1 on."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    """For argparse: what random numbers begin with, as NumPy and PyTorch both take it."""
+    if not text.isdecimal() or int(text) > _LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {_LARGEST_SEED}")
     return int(text)

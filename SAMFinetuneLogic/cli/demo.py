@@ -7,10 +7,12 @@ against the truth on the slices that the prompts ask for.
 import argparse
 from pathlib import Path
 
+from SAMFinetuneLogic.cli.arguments import seed
 from SAMFinetuneLogic.cli.model_choice import load_chosen_model
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments
 from SAMFinetuneLogic.cli.segment import add_model_arguments, report
-from SAMFinetuneLogic.cli.targets import add_overwrite_argument, check_target
+from SAMFinetuneLogic.cli.targets import add_overwrite_argument
+from SAMFinetuneLogic.files import check_target
 
 FILES = {
     "image": "phantom.nii.gz",
@@ -25,7 +27,9 @@ FILES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", type=Path, default=Path(), help="where to write (default: the current folder)")
-    parser.add_argument("--seed", type=int, default=0, help="another number gives another phantom (default: 0)")
+    parser.add_argument(
+        "--seed", type=seed, default=0, metavar="N", help="another number gives another phantom (default: 0)"
+    )
     add_model_arguments(parser)
     add_overwrite_argument(parser)
     add_reporting_arguments(parser)

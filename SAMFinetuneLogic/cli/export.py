@@ -9,7 +9,7 @@ import argparse
 import re
 from pathlib import Path
 
-from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, print_json
+from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, print_json, voxel_counts
 from SAMFinetuneLogic.cli.targets import add_overwrite_argument, check_label_map_target
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.files import full_suffix
@@ -76,16 +76,8 @@ def _file_name(segment_name: str) -> str:
 
 
 def _report(results: dict, arguments: argparse.Namespace) -> None:
-    files = [
-        {
-            "path": str(path),
-            "segments": [
-                {"value": s.value, "name": s.name, "voxels": int(labels.mask(s.value).sum())} for s in labels.segments
-            ],
-        }
-        for path, labels in results.items()
-    ]
     if arguments.json:
+        files = [{"path": str(path), "segments": voxel_counts(labels)} for path, labels in results.items()]
         print_json({"files": files})
         return
     for path, labels in results.items():

@@ -8,12 +8,13 @@ automatic. The job's folder holds image slices: treat it as you treat the images
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from SAMFinetuneLogic.cli.arguments import positive
-from SAMFinetuneLogic.cli.jobs import run_here, show_result
+from SAMFinetuneLogic.cli.arguments import positive, seed
+from SAMFinetuneLogic.cli.jobs import begin
 from SAMFinetuneLogic.cli.pairs import add_pair_arguments, check_pairs, read_pairs
-from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json
+from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice
+from SAMFinetuneLogic.files import absolute_if_file
 
 if TYPE_CHECKING:
     from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet
@@ -31,8 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what = parser.add_argument_group("what to adapt")
     what.add_argument("--model", default=DEFAULT_MODEL_ID, metavar="ID|FILE", help=f"(default: {DEFAULT_MODEL_ID})")
-    what.add_argument("--components", choices=("decoder", "encoder_decoder"), default="encoder_decoder")
-    what.add_argument("--algorithm", choices=("vanilla", "adapter", "lora"), default="lora")
+    what.add_argument(
+        "--components",
+        choices=("decoder", "encoder_decoder"),
+        default="encoder_decoder",
+        help="that are trained (default: encoder_decoder)",
+    )
+    what.add_argument(
+        "--algorithm",
+        choices=("vanilla", "adapter", "lora"),
+        default="lora",
+        help="vanilla: all of their weights; adapter: small layers put in between; lora: low-rank changes (default)",
+    )
     what.add_argument(
         "--preset", choices=("recommended", "faithful"), default="recommended", help="faithful: paper A's"
     )
@@ -59,11 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--detach", action="store_true", help="return at once; see 'samfinetune jobs'")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     how.add_argument("--steps", type=positive, metavar="N", help="of training (default: by the preset)")
-    how.add_argument("--batch", type=positive, metavar="N", help="slices a step")
+    how.add_argument("--batch", type=positive, metavar="N", help="slices a step (default: by the preset)")
     how.add_argument("--accumulate", type=positive, metavar="N", help="send a batch through in N parts: less memory")
     how.add_argument("--checkpointing", action="store_true", default=None, help="less memory, more time")
     how.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), help="of the arithmetic (default: auto)")
-    how.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same adapter (default: 0)")
+    how.add_argument("--seed", type=seed, metavar="N", help="the same seed gives the same adapter (default: 0)")
     add_reporting_arguments(parser)
 
 
@@ -79,7 +90,6 @@ def run(arguments: argparse.Namespace) -> int:
     from SAMFinetuneLogic.finetuning.strategy import Strategy
     from SAMFinetuneLogic.finetuning.strategy_options import parse_options
     from SAMFinetuneLogic.jobs.creating import FinetuneRequest, create_finetune_job
-    from SAMFinetuneLogic.jobs.launching import launch
     from SAMFinetuneLogic.models.loading import load_model
 
     options = parse_options(arguments.option, arguments.algorithm, arguments.components, arguments.mode)
@@ -92,8 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = load_model(arguments.model, arguments.device)
     for text in model.warnings if arguments.detach else ():  # else the job itself says so
         notice(f"Note: {text}", arguments)
-    # A relative path would mean another file to a process that runs elsewhere.
-    named = str(Path(arguments.model).expanduser().absolute()) if Path(arguments.model).is_file() else arguments.model
+    named = absolute_if_file(arguments.model)
     request = FinetuneRequest(
         named, model.weights_sha256, strategy, arguments.mode, settings, arguments.device, arguments.new_base
     )
@@ -105,18 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not parts.validation:
         notice(f"With fewer than {MIN_FOR_STOPPING} labelled slices the schedule is fixed.", arguments)
     del model
-    if arguments.detach:
-        launch(folder)
-        result: dict[str, Any] = {"job": str(folder.path), "state": folder.read_status().state}
-        if arguments.json:
-            print_json(result)
-        else:
-            print(folder.path)
-            notice("It goes on in the background: follow it with 'samfinetune jobs watch FOLDER'.", arguments)
-        return 0
-    run_here(folder, arguments)
-    show_result(folder, arguments)
-    return 0
+    return begin(folder, arguments)
 
 
 def _gather(arguments: argparse.Namespace) -> "LabelledSet":

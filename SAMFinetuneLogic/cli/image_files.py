@@ -23,4 +23,5 @@ _SUFFIXES = (
 
 def image_files(folder: Path) -> list[Path]:
     """Images that are files of their own, by name; none in a folder that holds a DICOM series."""
-    return sorted(path for path in folder.iterdir() if full_suffix(path).lower() in _SUFFIXES)
+    visible = (path for path in folder.iterdir() if not path.name.startswith("."))  # macOS leaves ._name beside name
+    return sorted(path for path in visible if full_suffix(path).lower() in _SUFFIXES)

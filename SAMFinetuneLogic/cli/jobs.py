@@ -45,6 +45,23 @@ def run(arguments: argparse.Namespace) -> int:
     return int(arguments.action(arguments))
 
 
+def begin(folder: "JobFolder", arguments: argparse.Namespace) -> int:
+    """Do a new job: here, or with `--detach` in the background. Returns the exit code."""
+    from SAMFinetuneLogic.jobs.launching import launch
+
+    if not arguments.detach:
+        run_here(folder, arguments)
+        show_result(folder, arguments)
+        return 0
+    launch(folder)
+    if arguments.json:
+        print_json({"job": str(folder.path), "state": folder.read_status().state})
+    else:
+        print(folder.path)
+        notice("It goes on in the background: follow it with 'samfinetune jobs watch FOLDER'.", arguments)
+    return 0
+
+
 def run_here(folder: "JobFolder", arguments: argparse.Namespace) -> None:
     """Do a job in this process, with a progress bar. Ctrl-C leaves a job that can be resumed."""
     from SAMFinetuneLogic.jobs.working import run_job

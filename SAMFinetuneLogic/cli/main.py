@@ -4,6 +4,7 @@ Exit codes: 0 done, 2 bad input or a result that cannot be written, 130 stopped 
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import NoReturn
 
 from SAMFinetuneLogic import __version__
 from SAMFinetuneLogic.cli.arguments import join_negative_values
-from SAMFinetuneLogic.errors import Cancelled, InputError, SAMFinetuneError
+from SAMFinetuneLogic.errors import Cancelled, InputError, SAMFinetuneError, is_out_of_memory
 
 BAD_INPUT = 2
 STOPPED = 130
@@ -44,9 +45,14 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with ``argv`` (default: the process's arguments); returns the exit code."""
+    _prepare_streams()
     given = join_negative_values(sys.argv[1:] if argv is None else argv)
     try:
-        arguments = build_parser(given).parse_args(given)
+        arguments, unknown = build_parser(given).parse_known_args(given)
+        if unknown:  # argparse would name the help of all commands
+            raise InputError(
+                f"unrecognized arguments: {' '.join(unknown)} (see samfinetune {_command_of(given)} --help)."
+            )
         return int(arguments.run(arguments))
     except (Cancelled, KeyboardInterrupt):
         _complain("Stopped.")
@@ -57,12 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `samfinetune models list | head`: the reader has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except MemoryError:
-        _complain("Not enough memory; close other programs, or use a smaller image.")
-        return BAD_INPUT
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
         _complain(f"{error.strerror or error}{place}.")
+        return BAD_INPUT
+    except Exception as error:
+        if not is_out_of_memory(error):  # a defect of ours: the traceback is what helps to find it
+            raise
+        _complain("Not enough memory; close other programs, or use a smaller image.")
         return BAD_INPUT
 
 
@@ -76,7 +84,7 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"samfinetune {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    wanted = next((word for word in argv if not word.startswith("-")), None)
+    wanted = _command_of(argv)
     for name, (module_name, summary) in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, allow_abbrev=False)
         if name == wanted:
@@ -86,6 +94,23 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)
     return parser
+
+
+def _command_of(argv: Sequence[str]) -> str | None:
+    return next((word for word in argv if not word.startswith("-")), None)
+
+
+def _prepare_streams() -> None:
+    """Make them fit for all that may be printed.
+
+    A closed one (`2>&-`, a Python without a console) is None: progress bars cannot write to that. And a terminal or a
+    pipe may have no letters for the names of files and segments; stderr has an escape for them by itself.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _complain(message: str) -> None:

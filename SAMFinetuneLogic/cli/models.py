@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="what there is, what is on this machine, and the licences")
-    getting = actions.add_parser("get", help="download a model; its licence is shown first")
-    checking = actions.add_parser("verify", help="hash the files on this machine again")
-    removing = actions.add_parser("remove", help="delete a downloaded or imported model")
-    importing = actions.add_parser("import", help="take in a file that you downloaded yourself")
+    listing = actions.add_parser(
+        "list", help="what there is, what is on this machine, and the licences", allow_abbrev=False
+    )
+    getting = actions.add_parser("get", help="download a model; its licence is shown first", allow_abbrev=False)
+    checking = actions.add_parser("verify", help="hash the files on this machine again", allow_abbrev=False)
+    removing = actions.add_parser("remove", help="delete a downloaded or imported model", allow_abbrev=False)
+    importing = actions.add_parser("import", help="take in a file that you downloaded yourself", allow_abbrev=False)
     for action, handler in (
         (listing, _list),
         (getting, _get),
@@ -32,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if action is checking:
             action.add_argument("model", nargs="?", metavar="ID", help="(default: all that are here)")
         elif action is not listing:
-            action.add_argument("model", metavar="ID")
+            action.add_argument("model", metavar="ID", help="of 'samfinetune models list'")
         if action is importing:
-            action.add_argument("file", type=Path, metavar="FILE")
+            action.add_argument("file", type=Path, metavar="FILE", help="the checkpoint; it is copied")
         add_reporting_arguments(action)
         action.set_defaults(handler=handler)
 

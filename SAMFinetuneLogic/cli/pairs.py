@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SAMFinetuneLogic.cli.arguments import slice_numbers
+from SAMFinetuneLogic.cli.image_choice import say_if_uniform
+from SAMFinetuneLogic.cli.label_reading import read_labels_for
 from SAMFinetuneLogic.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,13 +80,13 @@ def read_pairs(arguments: argparse.Namespace) -> Iterator[LabelledImage]:
         InputError: an image or label map cannot be read, or an axis or window is unknown.
     """
     from SAMFinetuneLogic.imaging.axes import resolve_axis
-    from SAMFinetuneLogic.imaging.reading import read_image, read_label_map
-    from SAMFinetuneLogic.imaging.resampling import resample_label_map
+    from SAMFinetuneLogic.imaging.reading import read_image
     from SAMFinetuneLogic.imaging.windows import choose_window
 
     for number, (image_path, label_path) in enumerate(arguments.pair):
         volume = read_image(image_path)
-        labels = resample_label_map(read_label_map(label_path), volume)
+        say_if_uniform(volume, arguments)
+        labels = read_labels_for(label_path, volume, arguments)
         axis = resolve_axis(arguments.axis, volume.ijk_to_ras)
         indices = arguments.slices[number] if number < len(arguments.slices) else None
         yield LabelledImage(volume, labels, axis, choose_window(volume, arguments.window), indices)

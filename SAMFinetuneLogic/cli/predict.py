@@ -7,16 +7,14 @@ of images.
 import argparse
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from SAMFinetuneLogic.cli.image_choice import add_image_choice, read_chosen_image
 from SAMFinetuneLogic.cli.image_files import image_files
-from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json, progress_bar
+from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json, progress_bar, voxel_counts
 from SAMFinetuneLogic.cli.targets import add_overwrite_argument, check_label_map_target
 from SAMFinetuneLogic.errors import InputError, SAMFinetuneError
 from SAMFinetuneLogic.files import full_suffix
-
-if TYPE_CHECKING:
-    from SAMFinetuneLogic.fewshot.results import VolumeResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--adapter", type=Path, required=True, metavar="FOLDER", help="of the adapter or its job")
     parser.add_argument("--model", default=DEFAULT_MODEL_ID, metavar="ID|FILE", help="(default: the adapter's base)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    add_image_choice(parser.add_argument_group("image"))
     parser.add_argument("--axis", help="of the slices (default: as learned)")
     parser.add_argument("--window", metavar="NAME|LEVEL/WIDTH", help="intensity window (default: as learned)")
     add_overwrite_argument(parser)
@@ -39,7 +38,6 @@ def run(arguments: argparse.Namespace) -> int:
         check_label_map_target(out, arguments.overwrite, [image])
 
     from SAMFinetuneLogic.finetuning.predicting import describe, notices, open_adapter, predict_volume
-    from SAMFinetuneLogic.imaging.reading import read_image
     from SAMFinetuneLogic.imaging.writing import write_label_map
 
     adapted, info, model = open_adapter(arguments.adapter, arguments.model, arguments.device)
@@ -49,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     failed: list[str] = []
     for image, out in jobs:
         try:
-            volume = read_image(image)
+            volume = read_chosen_image(image, arguments)
             with progress_bar(image.name, arguments) as progress:
                 found = predict_volume(
                     adapted, info, model, volume, arguments.axis, arguments.window, progress=progress
@@ -67,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             "window": found.window.to_dict(),
         }
         write_label_map(out, found.labels, provenance, arguments.overwrite)
-        results.append({"output": str(out), "segments": _counts(found)})
+        results.append({"output": str(out), "segments": voxel_counts(found.labels)})
     if arguments.json:
         print_json({"results": results, "failed": failed})
     else:
@@ -84,19 +82,14 @@ def _plan(image: Path, out: Path) -> list[tuple[Path, Path]]:
     if not image.is_dir():
         return [(image, out)]
     files = image_files(image)
-    if not files:  # a DICOM series
-        return [(image, out)]
-    if out.exists() and not out.is_dir():
+    if not files:
+        if not any(image.iterdir()):
+            raise InputError(f"{image} is empty; give an image, or a folder that holds images.")
+        return [(image, out)]  # a DICOM series
+    if not out.is_dir() and (out.exists() or full_suffix(out).lower() in (".nii", ".nii.gz")):
         raise InputError(f"{image} is a folder of images, so that {out} must be a folder, too.")
     plan = [(path, out / f"{path.name[: -len(full_suffix(path))]}.nii.gz") for path in files]
     for (first, result), (second, other) in itertools.combinations(plan, 2):
         if result == other:
             raise InputError(f"{first.name} and {second.name} would give the same {result.name}: rename one of them.")
     return plan
-
-
-def _counts(found: "VolumeResult") -> list[dict[str, Any]]:
-    return [
-        {"value": segment.value, "name": segment.name, "voxels": int(found.labels.mask(segment.value).sum())}
-        for segment in found.labels.segments
-    ]

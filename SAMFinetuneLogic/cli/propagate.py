@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SAMFinetuneLogic.cli.arguments import slice_numbers
+from SAMFinetuneLogic.cli.image_choice import add_image_choice, read_chosen_image
+from SAMFinetuneLogic.cli.label_reading import read_labels_for
 from SAMFinetuneLogic.cli.model_choice import load_chosen_model
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json, progress_bar
 from SAMFinetuneLogic.cli.segment import add_model_arguments
-from SAMFinetuneLogic.cli.targets import add_overwrite_argument, check_label_map_target, check_target
+from SAMFinetuneLogic.cli.targets import add_overwrite_argument, check_label_map_target
 from SAMFinetuneLogic.errors import OutputError
+from SAMFinetuneLogic.files import check_target
 
 if TYPE_CHECKING:
     from SAMFinetuneLogic.imaging.volume import Volume
@@ -25,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path, metavar="IMAGE", help="NIfTI, NRRD, MHA, GIPL or DICOM")
     parser.add_argument("labels", type=Path, metavar="LABELS", help="label map with the annotated slices")
     parser.add_argument("out", type=Path, metavar="OUT", help="the result, .nii.gz or .nii")
+    add_image_choice(parser.add_argument_group("image"))
     what = parser.add_argument_group("what to fill in")
     what.add_argument("--axis", default="k", help="of the slices: i, j, k, axial, coronal or sagittal (default: k)")
     what.add_argument(
@@ -69,14 +73,12 @@ def run(arguments: argparse.Namespace) -> int:
             raise OutputError(f"Cannot write the review as {arguments.review}; end the name in .csv.")
         check_target(arguments.review, arguments.overwrite, inputs)
 
-    from SAMFinetuneLogic.imaging.reading import read_image, read_label_map
-    from SAMFinetuneLogic.imaging.resampling import resample_label_map
     from SAMFinetuneLogic.imaging.writing import write_label_map
     from SAMFinetuneLogic.propagation.review import write_review
     from SAMFinetuneLogic.propagation.volume import PropagationOptions, propagate_volume
 
-    volume = read_image(arguments.image)
-    labels = resample_label_map(read_label_map(arguments.labels), volume)
+    volume = read_chosen_image(arguments.image, arguments)
+    labels = read_labels_for(arguments.labels, volume, arguments)
     options = PropagationOptions(
         axis=arguments.axis,
         slices=arguments.slices,
@@ -153,7 +155,7 @@ def _provenance(
         "image": {"name": volume.name, "shape_kji": list(volume.shape)},
         "method": arguments.method,
         "direction": arguments.direction,
-        "adapted": "auto-context" in {each.candidate for each in result.evidence},
+        "adapted": any("auto-context" in each.weights for each in result.slices),
         **{key: value for key, value in _summary(result).items() if key not in ("review", "notices")},
     }
     if model is not None:

@@ -5,9 +5,12 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from SAMFinetuneLogic.progress import ProgressCallback, no_progress
+
+if TYPE_CHECKING:
+    from SAMFinetuneLogic.imaging.labels import LabelMap
 
 
 def add_reporting_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,8 +20,18 @@ def add_reporting_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """One line of JSON on stdout."""
-    print(json.dumps(content, ensure_ascii=False))
+    """One line of JSON on stdout, escaped where stdout has no letters for it."""
+    text = json.dumps(content, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(content)
+    print(text)
+
+
+def voxel_counts(labels: "LabelMap") -> list[dict[str, Any]]:
+    """Value, name and number of voxels of each segment, fit for JSON."""
+    return [{"value": s.value, "name": s.name, "voxels": int(labels.mask(s.value).sum())} for s in labels.segments]
 
 
 def notice(text: str, arguments: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SAMFinetuneLogic.cli.arguments import numbers
+from SAMFinetuneLogic.cli.image_choice import add_image_choice, read_chosen_image
 from SAMFinetuneLogic.cli.model_choice import load_chosen_model
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, print_json
 from SAMFinetuneLogic.cli.targets import add_overwrite_argument, check_label_map_target, check_picture_target
@@ -36,11 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prompts.add_argument(
         "--prompts", type=Path, metavar="FILE", help="Slicer's .mrk.json, or a JSON with prompts of several segments"
     )
-    prompts.add_argument("--name", default="segment", help="of the segment made by --point and --box")
+    prompts.add_argument(
+        "--name", default="segment", help="of the segment made by --point and --box (default: segment)"
+    )
     image = parser.add_argument_group("image")
-    image.add_argument("--component", type=int, metavar="N", help="of a vector image, from 0")
-    image.add_argument("--frame", type=int, metavar="N", help="of a 4D image, from 0")
-    image.add_argument("--series", metavar="UID", help="of a DICOM folder with several series")
+    add_image_choice(image)
     image.add_argument("--axis", metavar="AXIS", help="of the slices: i, j, k, axial, coronal or sagittal")
     image.add_argument("--window", default="auto", metavar="NAME|LEVEL/WIDTH", help="intensity window (default: auto)")
     add_model_arguments(parser)
@@ -68,9 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
         check_picture_target(arguments.picture, arguments.overwrite, [*inputs, arguments.out])
 
     from SAMFinetuneLogic.cli.pipeline import Request, check_request, segment_to_files
-    from SAMFinetuneLogic.imaging.reading import read_image
 
-    volume = read_image(arguments.image, component=arguments.component, frame=arguments.frame, series=arguments.series)
+    volume = read_chosen_image(arguments.image, arguments)
     prompts = _prompts(arguments, volume)
     check_request(volume, prompts, arguments.axis, arguments.window)
     request = Request(

@@ -7,10 +7,11 @@ the encoder: use it as a base, not as it is. The job's folder holds image slices
 import argparse
 from pathlib import Path
 
-from SAMFinetuneLogic.cli.arguments import positive
+from SAMFinetuneLogic.cli.arguments import positive, seed
 from SAMFinetuneLogic.cli.image_files import image_files
-from SAMFinetuneLogic.cli.jobs import run_here, show_result
-from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json
+from SAMFinetuneLogic.cli.jobs import begin
+from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice
+from SAMFinetuneLogic.files import absolute_if_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mask-ratio", type=float, default=0.75, metavar="SHARE", help="that is hidden (default: 0.75)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same encoder")
+    parser.add_argument(
+        "--seed", type=seed, default=0, metavar="N", help="the same seed gives the same encoder (default: 0)"
+    )
     parser.add_argument("--detach", action="store_true", help="return at once; see 'samfinetune jobs'")
     add_reporting_arguments(parser)
 
@@ -43,7 +46,6 @@ def run(arguments: argparse.Namespace) -> int:
     from SAMFinetuneLogic.imaging.reading import read_image
     from SAMFinetuneLogic.imaging.windows import choose_window
     from SAMFinetuneLogic.jobs.creating import create_pretrain_job
-    from SAMFinetuneLogic.jobs.launching import launch
     from SAMFinetuneLogic.models.loading import load_model
 
     parts = []
@@ -59,20 +61,11 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     model = load_model(arguments.model, arguments.device)
-    named = str(Path(arguments.model).expanduser().absolute()) if Path(arguments.model).is_file() else arguments.model
+    named = absolute_if_file(arguments.model)
     folder = create_pretrain_job(arguments.job, joined(parts), named, model.weights_sha256, settings, arguments.device)
     notice(f"{sum(len(part.slices) for part in parts)} slices; {settings.steps} steps.", arguments)
     del model
-    if arguments.detach:
-        launch(folder)
-        if arguments.json:
-            print_json({"job": str(folder.path), "state": folder.read_status().state})
-        else:
-            print(folder.path)
-        return 0
-    run_here(folder, arguments)
-    show_result(folder, arguments)
-    return 0
+    return begin(folder, arguments)
 
 
 def _files(given: Path) -> list[Path]:

@@ -8,9 +8,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.imaging.dicom_damage import check_none_left_out
 from SAMFinetuneLogic.imaging.geometry import LPS_RAS
 from SAMFinetuneLogic.imaging.native import quiet_native_code
-from SAMFinetuneLogic.imaging.sitk_images import ijk_to_ras_of, open_reader, read_pixels
+from SAMFinetuneLogic.imaging.sitk_images import ijk_to_ras_of, native_name, open_reader, read_pixels
 
 MODALITY = "0008|0060"
 # What tells images at one position apart, in this order: temporal position, echo, acquisition, instance.
@@ -38,11 +39,13 @@ def choose_series(folder: Path, series: str | None) -> list[Path]:
     """The files of the only series in ``folder``, or of the one whose UID is ``series``.
 
     Raises:
-        InputError: no DICOM images, several series and none chosen (they are listed), or no such series.
+        InputError: no DICOM images, several series and none chosen (they are listed), no such series, or a damaged
+            file that may belong to it.
     """
+    name = native_name(folder)
     with quiet_native_code():
-        uids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-        files = {uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in uids}
+        uids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(name)
+        files = {uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(name, uid) for uid in uids}
     if not files:
         raise InputError(
             f"{folder} holds no DICOM images; give the folder that holds the files themselves (sub-folders are not "
@@ -50,11 +53,15 @@ def choose_series(folder: Path, series: str | None) -> list[Path]:
         )
     if series is None:
         if len(files) > 1:
-            raise InputError(f"{folder} holds several series; choose one of {_list_of(files)}.")
-        return [Path(name) for name in next(iter(files.values()))]
-    if series not in files:
+            raise InputError(
+                f"{folder} holds several series; choose one by --series, or move the others away: {_list_of(files)}."
+            )
+        (series,) = files
+    elif series not in files:
         raise InputError(f"{folder} has no series {series}; choose one of {_list_of(files)}.")
-    return [Path(name) for name in files[series]]
+    chosen = [Path(name) for name in files[series]]
+    check_none_left_out(folder, chosen, (Path(name) for names in files.values() for name in names))
+    return chosen
 
 
 def read_series(paths: list[Path], frame: int | None) -> tuple[np.ndarray, np.ndarray, str | None, int]:
@@ -120,7 +127,8 @@ def _one_per_position(files: list[_File], frame: int | None, where: Path) -> lis
         return [group[0] for group in groups]
     if frame is None or not 0 <= frame < count:
         raise InputError(
-            f"The series in {where} has {count} images at each position; choose a frame, 0 to {count - 1}."
+            f"The series in {where} has {count} images at each position; choose one by --frame, 0 to {count - 1}, or "
+            f"move the others away."
         )
     return [sorted(group, key=lambda file: file.order)[frame] for group in groups]
 
@@ -151,5 +159,6 @@ def _list_of(files: dict[str, tuple[str, ...]]) -> str:
     listed = []
     for uid, names in files.items():
         modality = modality_of(open_reader(Path(names[0]))) or "unknown modality"
-        listed.append(f"{uid or '(no UID)'} ({modality}, {len(names)} files)")
+        shown = uid or '""'  # as it is to be typed
+        listed.append(f"{shown} ({modality}, {len(names)} files)")
     return ", ".join(listed)

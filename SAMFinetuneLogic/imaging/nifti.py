@@ -51,12 +51,8 @@ def promised_bytes(header: bytes) -> int | None:
     return int(offset) + voxels * bits // 8 if single_file else 0
 
 
-def label_map_header(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> bytes:
-    """The 352 bytes before the voxels of a single-file NIfTI-1 label map.
-
-    Args:
-        voxels: (k, j, i) uint8 or uint16; written little-endian, i fastest.
-        ijk_to_ras: (4, 4), voxel axes perpendicular to each other.
+def check_grid(shape: tuple[int, ...], ijk_to_ras: np.ndarray) -> None:
+    """Look whether a label map (k, j, i) on this grid can be written, before it is computed.
 
     Raises:
         GeometryError: a sheared grid (no reader built on ITK, 3D Slicer among them, accepts one), or more than
@@ -66,10 +62,21 @@ def label_map_header(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> bytes:
         raise GeometryError(
             "The image's axes are not perpendicular (sheared), which NIfTI readers refuse; resample it first."
         )
-    if max(voxels.shape) > np.iinfo(np.int16).max:
-        raise GeometryError(
-            f"NIfTI holds at most 32767 voxels along an axis, not {voxels.shape}; crop the image first."
-        )
+    if max(shape) > np.iinfo(np.int16).max:
+        raise GeometryError(f"NIfTI holds at most 32767 voxels along an axis, not {shape}; crop the image first.")
+
+
+def label_map_header(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> bytes:
+    """The 352 bytes before the voxels of a single-file NIfTI-1 label map.
+
+    Args:
+        voxels: (k, j, i) uint8 or uint16; written little-endian, i fastest.
+        ijk_to_ras: (4, 4), voxel axes perpendicular to each other.
+
+    Raises:
+        GeometryError: as :func:`check_grid`.
+    """
+    check_grid(voxels.shape, ijk_to_ras)
     spacing = spacing_of(ijk_to_ras)
     left_handed = np.linalg.det(ijk_to_ras[:3, :3]) < 0
     quaternion, error = _best_quaternion(ijk_to_ras, left_handed)

@@ -67,14 +67,27 @@ def read_label_map(path: Path) -> LabelMap:
         if len(layers) > 1:
             raise InputError(f"The segments of {path} overlap, in {len(layers)} layers; export them one file a layer.")
         return layers[0]
-    image = read_image(path)
+    image = _only_volume(path)
+    voxels = image.voxels
     if image.is_color:
-        raise InputError(f"{path} is a colour picture, not a label map; save the labels as gray values.")
+        if (voxels != voxels[..., :1]).any():
+            raise InputError(f"{path} is a colour picture, not a label map; save the labels as gray values.")
+        voxels = voxels[..., 0]  # gray values, as many tools save them
     segments = () if path.is_dir() else read_sidecar(path)
     try:
-        return LabelMap(image.voxels, image.ijk_to_ras, segments, name=path.name)
+        return LabelMap(voxels, image.ijk_to_ras, segments, name=path.name)
     except InputError as error:
         raise InputError(f"{path} is not a label map: {error}") from error
+
+
+def _only_volume(path: Path) -> Volume:
+    """The labels in ``path``, where nothing can be chosen."""
+    if not path.is_dir():
+        reader = open_reader(path)
+        frames = _frame_count(reader, path)
+        if frames is not None and frames > 1:
+            raise InputError(f"{path} has {frames} frames; save the label map of one of them and give that.")
+    return read_image(path)
 
 
 def _read_file(path: Path, component: int | None, frame: int | None) -> Volume:
@@ -82,11 +95,12 @@ def _read_file(path: Path, component: int | None, frame: int | None) -> Volume:
     frames = _frame_count(reader, path)
     if frames is None and frame is not None:
         raise InputError(f"{path} has no frames; leave the choice of a frame out.")
+    if frames == 1 and frame is None:
+        frame = 0
     if frames is not None and (frame is None or not 0 <= frame < frames):
-        if frame is None and frames == 1:
-            frame = 0
-        else:
-            raise InputError(f"{path} has {frames} frames; choose one, 0 to {frames - 1}.")
+        raise InputError(
+            f"{path} has {frames} frames; choose one by --frame, 0 to {frames - 1}, or save it as an image of its own."
+        )
     image = read_pixels(reader, path, frame)
     voxels = sitk.GetArrayFromImage(image)
     components = image.GetNumberOfComponentsPerPixel()
@@ -120,7 +134,8 @@ def _choose_component(
     if component is None and may_be_color and components in (3, 4) and voxels.dtype == np.uint8:
         return np.ascontiguousarray(voxels[..., :3])
     raise InputError(
-        f"{path} has {components} components of {voxels.dtype} in each voxel; choose one, 0 to {components - 1}."
+        f"{path} has {components} components of {voxels.dtype} in each voxel; choose one by --component, "
+        f"0 to {components - 1}, or save it as an image of its own."
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.errors import InputError, OutputError
 from SAMFinetuneLogic.files import full_suffix, write_json
 from SAMFinetuneLogic.imaging.labels import Segment
 
@@ -35,6 +35,23 @@ def write_sidecar(
     }
     write_json(path, content, overwrite)
     return path
+
+
+def check_sidecar(label_map: Path) -> None:
+    """Look whether the JSON file beside ``label_map`` may be replaced, where there is one.
+
+    Raises:
+        OutputError: it is another tool's, or describes another label map that is still there (``liver.nii`` and
+            ``liver.nii.gz`` share a name).
+    """
+    path = sidecar_path(label_map)
+    if not path.exists():
+        return
+    if not is_sidecar(path):
+        raise OutputError(f"{path} is another tool's file and would be lost; choose another name for the result.")
+    described = path.with_name(str(json.loads(path.read_text(encoding="utf-8")).get("label_map", label_map.name)))
+    if described.name != label_map.name and described.exists():
+        raise OutputError(f"{path} belongs to {described.name} and would be lost; choose another name for the result.")
 
 
 def is_sidecar(path: Path) -> bool:

@@ -29,14 +29,29 @@ def existing_path(path: Path) -> Path:
     return path
 
 
+def native_name(path: Path) -> str:
+    """The name as SimpleITK takes it.
+
+    Raises:
+        InputError: it has bytes that are no letters (a name from an old system), at which SimpleITK ends the process.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = str(path).encode("utf-8", "backslashreplace").decode()
+        raise InputError(f"The name of {shown} is not valid UTF-8 and cannot be opened; rename it.") from error
+    return str(path)
+
+
 def open_reader(path: Path) -> sitk.ImageFileReader:
     """A reader that has read the header of ``path``.
 
     Raises:
-        InputError: not an image, a damaged header, or numbers of a kind that cannot be segmented.
+        InputError: not an image, a damaged header, numbers of a kind that cannot be segmented, or a name that is no
+            text.
     """
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(native_name(path))
     try:
         with quiet_native_code():
             reader.ReadImageInformation()

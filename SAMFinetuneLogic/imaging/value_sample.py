@@ -60,3 +60,12 @@ def is_ct_like(values: np.ndarray) -> bool:
     above = np.mean((values > highest) & (values <= _FAT))
     below = np.mean(values < lowest)
     return bool(air >= _AIR_SHARE and above < air and below < air / 5)
+
+
+def is_uniform(voxels: np.ndarray) -> bool:
+    """Whether nothing can be seen on an image: its finite values are all the same, or it has none."""
+    values = sample_values(voxels)
+    if values.size and values.min() < values.max():
+        return False
+    values = sample_values(voxels, exact=True)  # the sample may have missed what is small
+    return values.size == 0 or bool(values.min() == values.max())

@@ -11,7 +11,7 @@ from SAMFinetuneLogic.errors import InputError, OutputError
 from SAMFinetuneLogic.files import atomic_target, full_suffix
 from SAMFinetuneLogic.imaging.labels import LabelMap
 from SAMFinetuneLogic.imaging.nifti import label_map_header
-from SAMFinetuneLogic.imaging.sidecar import is_sidecar, sidecar_path, write_sidecar
+from SAMFinetuneLogic.imaging.sidecar import check_sidecar, sidecar_path, write_sidecar
 
 _GZIP_LEVEL = 6
 
@@ -44,7 +44,9 @@ def write_label_map(
     with atomic_target(path, overwrite) as temporary:
         for _ in write_voxels(temporary, header, (labels.voxels,), full_suffix(path).lower() == ".nii.gz"):
             pass
-    return write_sidecar(path, labels.segments, provenance, overwrite)
+        # Before the label map takes its place: where no room is left for the names, it stays as it was.
+        sidecar = write_sidecar(path, labels.segments, provenance, overwrite)
+    return sidecar
 
 
 def check_label_map_path(path: Path, overwrite: bool) -> None:
@@ -55,13 +57,14 @@ def check_label_map_path(path: Path, overwrite: bool) -> None:
     """
     if full_suffix(path).lower() not in (".nii", ".nii.gz"):
         raise InputError(f"Label maps are written as NIfTI, not as {path.name}; end the name in .nii.gz.")
+    if path.name.lower() in (".nii", ".nii.gz"):
+        raise InputError(f"{path} has no name before {path.name}, so that it would be hidden; give it one.")
     sidecar = sidecar_path(path)
     for existing in (path, sidecar):
         # Looked at before anything is written: a label map must not change if its sidecar cannot.
         if existing.exists() and not overwrite:
             raise OutputError(f"{existing} exists already; choose another name, or allow overwriting.")
-    if sidecar.exists() and not is_sidecar(sidecar):
-        raise OutputError(f"{sidecar} is another tool's file and would be lost; choose another name for the result.")
+    check_sidecar(path)
 
 
 def write_voxels(

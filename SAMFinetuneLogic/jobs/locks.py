@@ -2,11 +2,15 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from SAMFinetuneLogic.errors import OutputError
+
+PATIENCE = 0.2
+_PAUSE = 0.005
 
 
 class FileLock:
@@ -25,14 +29,25 @@ class FileLock:
         """Whether this object holds it."""
         return self._stream is not None
 
-    def acquire(self) -> bool:
+    def acquire(self, patience: float = PATIENCE) -> bool:
         """Take the lock if nobody holds it; whether that went well.
+
+        Args:
+            patience: seconds to go on trying. It must outlast those who only look, see :func:`is_locked`.
 
         Raises:
             OutputError: the file cannot be made.
         """
         if self._stream is not None:
             return True
+        until = time.monotonic() + patience
+        while not self._taken():
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_PAUSE)
+        return True
+
+    def _taken(self) -> bool:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             stream = self.path.open("a+b")
@@ -63,20 +78,27 @@ class FileLock:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether some process holds the lock now."""
-    if not path.exists():
-        return False
+    """Whether some process holds the lock now.
+
+    To find out takes a lock, too, for some microseconds. It is a shared one where the system knows such: those who look
+    do not take each other for a holder.
+    """
     try:
-        with FileLock(path) as lock:
-            return not lock.acquire()
-    except OutputError:  # a folder that we may not write: then nobody's job runs in it for us
+        with path.open("rb") as stream:
+            try:
+                _lock(stream, shared=True)
+            except OSError:
+                return True
+            _unlock(stream)
+            return False
+    except OSError:  # there is none, or it may not be read: then nobody's job runs here for us
         return False
 
 
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(stream: IO[bytes]) -> None:
+    def _lock(stream: IO[bytes], shared: bool = False) -> None:
         stream.seek(0)
         msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
 
@@ -87,8 +109,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _lock(stream: IO[bytes]) -> None:
-        fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _lock(stream: IO[bytes], shared: bool = False) -> None:
+        fcntl.flock(stream.fileno(), (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         os.set_inheritable(stream.fileno(), False)
 
     def _unlock(stream: IO[bytes]) -> None:

@@ -4,10 +4,10 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from SAMFinetuneLogic.errors import Cancelled, InputError, ModelError, SAMFinetuneError
+from SAMFinetuneLogic.errors import Cancelled, InputError, ModelError, SAMFinetuneError, is_out_of_memory
 from SAMFinetuneLogic.jobs.folder import CHECKPOINT, FINETUNE, PRETRAIN, STOPPED, JobDescription, JobFolder
 from SAMFinetuneLogic.jobs.locks import FileLock
 from SAMFinetuneLogic.jobs.registry import device_lock_path, remember
@@ -70,14 +70,21 @@ def _guarded(
     except SAMFinetuneError as error:
         reporter.state("failed", str(error))
         raise
-    except MemoryError as error:
-        text = "Not enough memory: close other programs, or choose a smaller model."
+    except Exception as error:
+        if is_out_of_memory(error):
+            text = "Not enough memory: close other programs, or choose a smaller model."
+            reporter.state("failed", text)
+            raise ModelError(text) from error
+        _log_traceback(folder)
+        text = f"Something unexpected went wrong ({type(error).__name__}); {folder.log_file} says what."
         reporter.state("failed", text)
-        raise ModelError(text) from error
-    except Exception:
-        traceback.print_exc()
-        reporter.state("failed", f"Something unexpected went wrong; {folder.log_file} says what.")
-        raise
+        raise SAMFinetuneError(text) from error
+
+
+def _log_traceback(folder: JobFolder) -> None:
+    """Into log.txt, whether or not this process's messages go there."""
+    with suppress(OSError), folder.log_file.open("a", encoding="utf-8") as log:
+        traceback.print_exc(file=log)
 
 
 def _work(folder: JobFolder, description: JobDescription, reporter: Reporter, hear: Listener, stop: CancelCheck) -> str:
@@ -108,15 +115,17 @@ def _opened_model(description: JobDescription) -> Iterator["LoadedModel"]:
     """The job's model, while torch uses the job's number of threads."""
     import torch
 
+    from SAMFinetuneLogic.finetuning.tiny_numbers import tiny_numbers_are_zero
     from SAMFinetuneLogic.models.loading import load_model
 
     threads = torch.get_num_threads()
     torch.set_num_threads(description.threads)
     try:
-        model = load_model(description.model, description.device)
-        if model.weights_sha256 != description.model_sha256:
-            raise ModelError(f"{description.model} is not the file that the job began with: start the job anew.")
-        yield model
+        with tiny_numbers_are_zero("cpu"):  # here already, before torch starts its threads
+            model = load_model(description.model, description.device)
+            if model.weights_sha256 != description.model_sha256:
+                raise ModelError(f"{description.model} is not the file that the job began with: start the job anew.")
+            yield model
     finally:
         torch.set_num_threads(threads)
 

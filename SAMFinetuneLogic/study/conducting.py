@@ -7,6 +7,7 @@ from pathlib import Path
 
 from SAMFinetuneLogic.errors import InputError, ModelError, OutputError
 from SAMFinetuneLogic.evaluation.manifest import Manifest
+from SAMFinetuneLogic.files import absolute_if_file
 from SAMFinetuneLogic.finetuning.strategy import Strategy
 from SAMFinetuneLogic.models.loading import load_model
 from SAMFinetuneLogic.progress import CancelCheck
@@ -101,9 +102,7 @@ def _described(names: Sequence[str], tell: Callable[[str], None]) -> list[StudyM
         title, sha256 = loaded.entry.id, loaded.weights_sha256
         if any(other.name == title for other in found.values()):
             title = f"{title} {sha256[:6]}"  # files in different folders
-        # A relative path would mean another file to a process that runs elsewhere.
-        source = str(Path(name).expanduser().absolute()) if Path(name).expanduser().is_file() else name
-        found.setdefault(sha256, StudyModel(source, title, loaded.entry.backbone, sha256))
+        found.setdefault(sha256, StudyModel(absolute_if_file(name), title, loaded.entry.backbone, sha256))
     return list(found.values())
 
 

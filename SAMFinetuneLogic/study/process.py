@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from SAMFinetuneLogic.errors import SAMFinetuneError
+from SAMFinetuneLogic.errors import SAMFinetuneError, is_out_of_memory
 
 
 class _NobodyListens(Exception):
@@ -27,7 +27,9 @@ def main(path: Path) -> int:
         return _leave()
     except SAMFinetuneError as error:
         return _fail(str(error))
-    except MemoryError:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         return _fail("Not enough memory for this cell: close other programs, or take a smaller model.")
     return 0
 

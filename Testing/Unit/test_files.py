@@ -1,12 +1,13 @@
 """Writing files: nothing half-written is left, whenever the process is interrupted."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from SAMFinetuneLogic import files
 from SAMFinetuneLogic.errors import OutputError
-from SAMFinetuneLogic.files import atomic_target, remove_unfinished
+from SAMFinetuneLogic.files import absolute_if_file, atomic_target, remove_unfinished
 
 
 def write(path):
@@ -62,3 +63,15 @@ def test_no_overwriting(tmp_path):
     with pytest.raises(OutputError, match="exists already"), atomic_target(tmp_path / "a", overwrite=False):
         pass
     assert (tmp_path / "a").read_text() == "old"
+
+
+def test_names_of_models_for_other_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("weights.pth").touch()
+    assert absolute_if_file("weights.pth") == str(tmp_path / "weights.pth")
+    assert absolute_if_file("sam_vit_b") == "sam_vit_b"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert absolute_if_file("~/weights.pth") == str(tmp_path / "weights.pth")
+    Path("folder").mkdir()
+    assert absolute_if_file("folder") == "folder"

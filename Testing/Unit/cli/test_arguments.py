@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from SAMFinetuneLogic.cli.arguments import join_negative_values, numbers, positive, slice_numbers
+from SAMFinetuneLogic.cli.arguments import join_negative_values, numbers, positive, seed, slice_numbers
 
 
 def a_parser() -> argparse.ArgumentParser:
@@ -50,3 +50,10 @@ def test_slice_numbers_and_counts():
     for text in ("0", "-2", "1.5", "many"):
         with pytest.raises(argparse.ArgumentTypeError, match="above zero"):
             positive(text)
+
+
+def test_seeds_are_what_numpy_and_torch_take():
+    assert (seed("0"), seed("4294967295")) == (0, 2**32 - 1)
+    for text in ("-1", "4294967296", "1.5", "x", ""):
+        with pytest.raises(argparse.ArgumentTypeError, match="from 0 to 4294967295"):
+            seed(text)

@@ -45,7 +45,7 @@ def _nothing_is_left_behind(tmp_path):
         (["--point", "0,0,0", "--component", "3"], ["component"]),
         (["--point", "0,0,0", "--frame", "1"], ["frame"]),
         (["--point", "0,0,0", "--space", "mni"], ["--space"]),
-        (["--point", "0,0,0", "--no-such-option"], ["--no-such-option"]),
+        (["--point", "0,0,0", "--no-such-option"], ["--no-such-option", "see samfinetune segment --help"]),
         (["--poin", "0,0,0"], ["--poin"]),
         (["--prompts", "missing.json"], ["missing.json"]),
         (["--box", "0,-5,-5,0,5,5", "--box", "-5,-5,0,5,5,0", "--space", "ras"], []),
@@ -121,7 +121,7 @@ def test_a_4d_image_needs_a_choice(run, a_checkpoint, tmp_path):
     sitk.WriteImage(sitk.JoinSeries(volumes), str(tmp_path / "4d.nii.gz"))
     arguments = ("segment", tmp_path / "4d.nii.gz", tmp_path / "out.nii.gz", "--model", a_checkpoint)
     point = ("--point", "4,4,2", "--space", "ijk")
-    assert_refused(run(*arguments, *point), "frames", "0 to 2")
+    assert_refused(run(*arguments, *point), "frames", "--frame, 0 to 2")
     assert_refused(run(*arguments, *point, "--frame", "3"), "0 to 2")
     assert run(*arguments, *point, "--frame", "1", "--quiet")[0] == 0
 
@@ -152,7 +152,8 @@ def test_targets_that_must_not_be_written(run, an_image, a_checkpoint, tmp_path)
     assert_refused(onto(image, "--overwrite"), "input")
     assert_refused(onto(tmp_path / "out.nrrd"), ".nii.gz")
     assert_refused(onto(tmp_path / "folder.nii.gz"), "folder")
-    assert_refused(onto(tmp_path / "file" / "out.nii.gz"), "out.nii.gz")
+    assert_refused(onto(tmp_path / "file" / "out.nii.gz"), "out.nii.gz", "is a file, not a folder")
+    assert_refused(onto(tmp_path / ".nii.gz"), "no name")
     assert_refused(onto(tmp_path / "out.nii.gz", "--picture", image, "--overwrite"), ".png")
     assert_refused(onto(tmp_path / "out.nii.gz", "--picture", tmp_path / "out.gif"), ".png")
     assert image.read_bytes() == before
@@ -164,6 +165,38 @@ def test_a_sidecar_of_another_tool_is_kept(segment, tmp_path):
     assert_refused(segment("--point", "0,0,0", "--overwrite"), "out.json")
     assert (tmp_path / "out.json").read_text() == '{"EchoTime": 0.03}'
     assert not (tmp_path / "out.nii.gz").exists()
+
+
+def test_a_label_map_of_the_same_name_keeps_its_sidecar(run, segment, an_image, a_checkpoint, tmp_path):
+    assert segment("--point", "0,0,0", "--name", "ball", "--quiet")[0] == 0
+    other = ("segment", an_image, tmp_path / "out.nii", "--point", "0,0,0", "--model", a_checkpoint, "--overwrite")
+    assert_refused(run(*other), "out.json belongs to out.nii.gz")
+    assert "ball" in (tmp_path / "out.json").read_text()
+
+
+def test_a_sheared_image_is_refused_before_the_work(run, tmp_path):
+    """NRRD may hold one, but the result could not be written: no model is looked for."""
+    header = (
+        "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 4 4\nencoding: raw\nspace: left-posterior-superior\n"
+        "space directions: (1,0,0) (0.3,2,0) (0,0,3)\n\n"
+    )
+    (tmp_path / "tilted.nrrd").write_bytes(header.encode() + bytes(range(64)))
+    words = ("--point", "1,1,1", "--space", "ijk", "--model", "no_such_model")
+    assert_refused(run("segment", tmp_path / "tilted.nrrd", tmp_path / "out.nii.gz", *words), "not perpendicular")
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_an_image_with_nothing_on_it(run, a_checkpoint, tmp_path, value):
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((4, 8, 8), value, np.float32)), str(tmp_path / "black.nii.gz"))
+    arguments = ("--point", "4,4,2", "--space", "ijk", "--model", a_checkpoint)
+    code, _, err = run("segment", tmp_path / "black.nii.gz", tmp_path / "out.nii.gz", *arguments)
+    assert code == 0
+    assert "black.nii.gz has one value everywhere, or none" in err
+
+
+@pytest.mark.parametrize("command", [("demo",), ("finetune", "--pair", "a", "b", "--job", "j"), ("selfsupervise", "a")])
+def test_seeds(run, command):
+    assert_refused(run(*command, "--seed", "-1"), "--seed", "from 0")
 
 
 def test_a_read_only_folder(segment, monkeypatch):

@@ -38,7 +38,8 @@ def test_ctrl_c_leaves_a_job_that_can_be_resumed(run, arguments, tmp_path):
     # A test run started in the background ignores Ctrl-C and would hand that on to the command.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # Not text=True: GDCM, where a test before wrote DICOM with it, leaves this process without an encoding.
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
     finally:
         signal.signal(signal.SIGINT, before)
     while not any(event["event"] == "step" for event in folder.events()):

@@ -54,6 +54,30 @@ def test_without_a_network(run, an_image, labels, tmp_path):
     assert content["segments"][0]["expected_dice"] is not None
 
 
+def test_one_frame_of_several(run, an_image, labels, tmp_path):
+    image = sitk.ReadImage(str(an_image))
+    frames = sitk.JoinSeries([image * 0, image])
+    sitk.WriteImage(frames, str(tmp_path / "4d.nii.gz"))
+    arguments = ("propagate", tmp_path / "4d.nii.gz", labels, tmp_path / "out.nii.gz", "--method", "interpolate")
+    code, _, stderr = run(*arguments)
+    assert code == 2 and "choose one by --frame, 0 to 1" in stderr
+    code, _, stderr = run(*arguments, "--frame", "0")
+    assert code == 0 and "one value everywhere" in stderr
+    code, _, stderr = run(*arguments, "--frame", "1", "--overwrite")
+    assert code == 0 and "one value everywhere" not in stderr
+    assert sitk.ReadImage(str(tmp_path / "out.nii.gz")).GetSize() == image.GetSize()
+
+
+def test_labels_that_lie_partly_outside(run, an_image, labels, tmp_path):
+    drawn = sitk.ReadImage(str(labels))
+    drawn.SetOrigin(drawn.TransformContinuousIndexToPhysicalPoint([16.0, 0.0, 0.0]))
+    sitk.WriteImage(drawn, str(labels))
+    arguments = ("propagate", an_image, labels, tmp_path / "out.nii.gz", "--method", "interpolate")
+    code, _, stderr = run(*arguments)
+    assert code == 0
+    assert "% of what is labelled in drawn.nii.gz lies outside of the image" in stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -75,3 +99,15 @@ def test_bad_input_is_one_line(run, an_image, labels, tmp_path, arguments, messa
     assert message in stderr
     assert stderr.count("\n") == 1
     assert not (tmp_path / "out.nii.gz").exists()
+
+
+def test_a_mask_with_soft_edges(run, tmp_path):
+    """A hundred shades of gray are a hundred structures: the user is told."""
+    rows, cols = np.indices((40, 40))
+    image = np.clip(200 - 8 * np.hypot(rows - 20, cols - 20), 0, 255).astype(np.uint8)
+    for name in ("image.png", "mask.png"):
+        sitk.WriteImage(sitk.GetImageFromArray(image), str(tmp_path / name))
+    out = tmp_path / "out.nii.gz"
+    code, _, stderr = run("propagate", tmp_path / "image.png", tmp_path / "mask.png", out, "--method", "interpolate")
+    assert code == 0
+    assert "mask.png has" in stderr and "make it black and white" in stderr

@@ -137,7 +137,7 @@ def test_time_points_are_frames(some_voxels, a_grid, tmp_path):
     for frame in range(3):
         np.testing.assert_array_equal(read_image(tmp_path / "cine", frame=frame).voxels, some_voxels + frame)
     for wrong in (None, 3):
-        with pytest.raises(InputError, match="3 images at each position; choose a frame, 0 to 2"):
+        with pytest.raises(InputError, match="3 images at each position; choose one by --frame, 0 to 2"):
             read_image(tmp_path / "cine", frame=wrong)
     (tmp_path / "cine" / "00_2.dcm").unlink()
     with pytest.raises(InputError, match="more images than others"):
@@ -157,6 +157,23 @@ def test_missing_slices(some_voxels, a_grid, tmp_path):
     (tmp_path / "scan" / "07_0.dcm").unlink()
     with pytest.raises(InputError, match="missing or unevenly spaced"):
         read_image(tmp_path / "scan")
+
+
+@pytest.mark.parametrize("name", ["00_0.dcm", "10_0.dcm", "07_0.dcm"])
+def test_a_file_that_was_cut_short(some_voxels, a_grid, tmp_path, name):
+    """At an end of the series it would leave no gap, and the volume would be a slice shorter without a word."""
+    write_series(tmp_path / "scan", some_voxels, a_grid)
+    whole = (tmp_path / "scan" / name).read_bytes()
+    for kept in (len(whole) - 20, len(whole) // 2):
+        (tmp_path / "scan" / name).write_bytes(whole[:kept])
+        with pytest.raises(InputError, match=f"{name} is damaged or incomplete"):
+            read_image(tmp_path / "scan")
+    (tmp_path / "scan" / name).write_bytes(whole)
+    # Other objects that lie about (a structure set has a class of its own) and files of the system do no harm.
+    (tmp_path / "scan" / "RS.dcm").write_bytes(whole[:600].replace(b"5.1.4.1.1.2\0", b"5.1.4.1.1.9\0"))
+    (tmp_path / "scan" / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
+    (tmp_path / "scan" / ".DS_Store").write_bytes(b"\0" * 50)
+    np.testing.assert_array_equal(read_image(tmp_path / "scan").voxels, some_voxels)
 
 
 def test_a_tilted_gantry(some_voxels, a_grid, tmp_path):

@@ -2,6 +2,8 @@ import gzip
 import json
 import os
 import struct
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,12 +106,23 @@ def test_frames(an_affine, tmp_path):
             np.testing.assert_array_equal(volume.voxels, frames[index])
             np.testing.assert_allclose(volume.ijk_to_ras, an_affine, atol=2e-5)
         for wrong in (None, 3, -1):
-            with pytest.raises(InputError, match="3 frames; choose one, 0 to 2"):
+            with pytest.raises(InputError, match="3 frames; choose one by --frame, 0 to 2"):
                 read_image(path, frame=wrong)
         with pytest.raises(InputError, match="no components"):
             read_image(path, frame=0, component=0)
     sitk.WriteImage(sitk.JoinSeries(images[:1]), str(tmp_path / "one.nrrd"))
     np.testing.assert_array_equal(read_image(tmp_path / "one.nrrd").voxels, frames[0])
+
+
+def test_label_maps_with_frames(an_affine, tmp_path):
+    """For labels there is no choice of a frame: the message must not offer one."""
+    frame = to_simpleitk(np.eye(4, dtype=np.uint8)[None], an_affine)
+    sitk.WriteImage(sitk.JoinSeries([frame, frame]), str(tmp_path / "two.nii.gz"))
+    with pytest.raises(InputError, match="2 frames; save the label map of one of them") as caught:
+        read_label_map(tmp_path / "two.nii.gz")
+    assert "--frame" not in str(caught.value)
+    sitk.WriteImage(sitk.JoinSeries([frame]), str(tmp_path / "one.nii.gz"))
+    np.testing.assert_array_equal(read_label_map(tmp_path / "one.nii.gz").voxels[0], np.eye(4))
 
 
 def test_components(an_affine, tmp_path):
@@ -120,7 +133,9 @@ def test_components(an_affine, tmp_path):
         for index in range(3):
             np.testing.assert_array_equal(read_image(path, component=index).voxels, vectors[..., index])
         for wrong in (None, 3, -1):
-            with pytest.raises(InputError, match="3 components of float32 in each voxel; choose one, 0 to 2"):
+            with pytest.raises(
+                InputError, match="3 components of float32 in each voxel; choose one by --component, 0 to 2"
+            ):
                 read_image(path, component=wrong)
         with pytest.raises(InputError, match="no frames"):
             read_image(path, component=0, frame=0)
@@ -265,8 +280,8 @@ def test_label_maps(an_affine, tmp_path):
     sitk.WriteImage(to_simpleitk(voxels + 0.5, an_affine), str(tmp_path / "image.nii.gz"))
     with pytest.raises(InputError, match=r"image\.nii\.gz is not a label map"):
         read_label_map(tmp_path / "image.nii.gz")
-    Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(tmp_path / "color.png")
-    with pytest.raises(InputError, match="colour"):
+    Image.new("RGB", (5, 4), "red").save(tmp_path / "color.png")
+    with pytest.raises(InputError, match="colour picture, not a label map"):
         read_label_map(tmp_path / "color.png")
 
 
@@ -280,3 +295,24 @@ def test_every_case_of_the_data_folder(a_data_folder):
             assert image.shape[::-1][: len(pair["size"])] == tuple(pair["size"])
             for value, count in pair.get("labels", {}).items():
                 assert labels.mask(int(value)).sum() == count
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have no such names")
+def test_a_name_that_is_no_text(an_affine, tmp_path):
+    """SimpleITK would end the process."""
+    sitk.WriteImage(to_simpleitk(np.zeros((2, 3, 4), np.int16), an_affine), str(tmp_path / "a.nii.gz"))
+    path = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.nii.gz"))
+    (tmp_path / "a.nii.gz").rename(path)
+    folder = Path(os.fsdecode(bytes(tmp_path) + b"/s\xe9rie"))
+    folder.mkdir()
+    for each, shown in ((path, r"caf\\udce9"), (folder, r"s\\udce9rie")):
+        with pytest.raises(InputError, match=f"{shown}.*rename it"):
+            read_image(each)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
+def test_gray_masks_saved_in_colour(tmp_path, mode):
+    mask = np.zeros((6, 7), np.uint8)
+    mask[2:4, 3:6], mask[5, 0] = 255, 7
+    Image.fromarray(mask).convert(mode).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_label_map(tmp_path / "mask.png").voxels[0], mask)

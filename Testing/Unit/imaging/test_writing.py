@@ -217,6 +217,38 @@ def test_a_full_disk_leaves_the_old_file(an_affine, tmp_path, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["labels.json", "labels.nii.gz"]
 
 
+def test_no_room_for_the_sidecar_leaves_the_old_label_map(an_affine, tmp_path, monkeypatch):
+    """New labels under old names would be wrong."""
+    path, _ = write(tmp_path, an_affine)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def no_space(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(type(path), "write_bytes", no_space)
+    with pytest.raises(OutputError, match=r"labels\.json: No space left"):
+        write(tmp_path, np.eye(4))
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_two_label_maps_that_would_share_a_sidecar(an_affine, tmp_path):
+    first, _ = write(tmp_path, an_affine)
+    before = (tmp_path / "labels.json").read_bytes()
+    with pytest.raises(OutputError, match=r"labels\.json belongs to labels\.nii\.gz"):
+        write(tmp_path, an_affine, name="labels.nii")
+    assert (tmp_path / "labels.json").read_bytes() == before and not (tmp_path / "labels.nii").exists()
+    first.unlink()  # its names are of no more use
+    write(tmp_path, an_affine, name="labels.nii")
+    assert json.loads((tmp_path / "labels.json").read_text())["label_map"] == "labels.nii"
+
+
+@pytest.mark.parametrize("name", [".nii.gz", ".NII.GZ", ".nii"])
+def test_a_suffix_alone_is_no_name(an_affine, tmp_path, name):
+    with pytest.raises(InputError):
+        write(tmp_path, an_affine, name=name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_foreign_and_damaged_sidecars(an_affine, tmp_path):
     path, _ = write(tmp_path, an_affine)
     sidecar = tmp_path / "labels.json"

@@ -28,3 +28,29 @@ def test_a_killed_process_holds_no_lock(tmp_path):
     process.wait()
     process.stdout.close()
     assert not is_locked(path)
+
+
+def test_those_who_look_keep_nobody_from_taking_it(tmp_path):
+    """Watchers look several times a second; a job that starts at that moment must not take them for another job."""
+    path = tmp_path / "lock"
+    path.touch()
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom SAMFinetuneLogic.jobs.locks import is_locked\n"
+        "print('looking', flush=True)\nwhile True:\n    is_locked(Path(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    watchers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        for watcher in watchers:
+            assert watcher.stdout is not None and watcher.stdout.readline() == "looking\n"
+        if sys.platform != "win32":  # which knows no shared locks
+            assert not any(is_locked(path) for _ in range(500)), "one who looks took another one for a holder"
+        for _ in range(500):
+            with FileLock(path) as lock:
+                assert lock.acquire()
+        with FileLock(path) as lock:
+            assert lock.acquire() and not FileLock(path).acquire(patience=0)
+    finally:
+        for watcher in watchers:
+            watcher.kill()
+            watcher.communicate()

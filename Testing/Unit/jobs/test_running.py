@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from SAMFinetuneLogic.errors import Cancelled, InputError
+from SAMFinetuneLogic.errors import Cancelled, InputError, ModelError, SAMFinetuneError
 from SAMFinetuneLogic.jobs.folder import LIVE, JobFolder
 from SAMFinetuneLogic.jobs.launching import kill, launch
 from SAMFinetuneLogic.jobs.locks import FileLock
@@ -156,6 +156,33 @@ def test_a_queued_job_can_be_cancelled(make_job):
         with pytest.raises(Cancelled):
             run_job(folder)
     assert folder.read_status().state == "cancelled"
+
+
+def test_what_nobody_expected_stands_in_the_log(make_job):
+    """Also where the job runs in the foreground, and its messages do not go into the log."""
+    folder = make_job()
+
+    def listener(event):
+        if event["event"] == "step":
+            raise ZeroDivisionError("nobody expected this")
+
+    with pytest.raises(SAMFinetuneError, match=r"unexpected.*ZeroDivisionError.*log\.txt"):
+        run_job(folder, listener)
+    assert folder.read_status().state == "failed"
+    assert str(folder.log_file) in folder.read_status().message
+    assert "nobody expected this" in folder.log_file.read_text(encoding="utf-8")
+
+
+def test_memory_that_runs_out(make_job):
+    folder = make_job()
+
+    def listener(event):
+        if event["event"] == "step":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")  # as torch
+
+    with pytest.raises(ModelError, match="Not enough memory"):
+        run_job(folder, listener)
+    assert "Not enough memory" in folder.read_status().message
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the size of files as Linux does")
