@@ -3,8 +3,10 @@
 On each annotated slice it is known what the candidates would have said without that slice. From this, the image, and
 what is drawn there, a :mod:`small network <SAMFinetuneLogic.propagation.context_network>` learns the correction, for
 each segment. The annotated slices are dealt out to folds, and each network learns without one of them: so its answer on
-that fold measures it honestly, and on the other slices of the volume the networks' mean counts. Learning from the image
-and from the answer of a stage before is the idea of auto-context (Tu and Bai, IEEE TPAMI 2010); the rest is our own.
+that fold measures it honestly, and on the other slices of the volume the networks' mean counts. From a single slice
+nothing can be left out: there the network learns to correct outlines that are moved, scaled and bent at random.
+Learning from the image and from the answer of a stage before is the idea of auto-context (Tu and Bai, IEEE TPAMI 2010);
+the rest is our own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +22,7 @@ from SAMFinetuneLogic.imaging.windows import Window
 from SAMFinetuneLogic.propagation.annotations import Annotations
 from SAMFinetuneLogic.propagation.context_network import MULTIPLE, ContextNetwork, Example, corrected, learn
 from SAMFinetuneLogic.propagation.gray import gray_part
-from SAMFinetuneLogic.propagation.levels import LIMIT, Bounds, Patch, union_bounds
+from SAMFinetuneLogic.propagation.levels import LIMIT, Bounds, Patch, signed_distance, union_bounds
 from SAMFinetuneLogic.propagation.regions import box_around, sides_of, widened
 from SAMFinetuneLogic.propagation.reliability import ErrorCurve
 
@@ -34,6 +36,14 @@ MAX_ZOOM = 2.0
 """A coarser one is enlarged by up to this."""
 STEPS = 120
 FOLDS = 3
+
+
+class LearnedAlone:
+    """What to expect of a correction that was learned on a single slice: nothing has measured it."""
+
+    name: ClassVar[str] = "auto-context"
+    of_network: ClassVar[bool] = False
+    curve: ClassVar[ErrorCurve] = ErrorCurve(0.05, 0.22)
 
 
 class AutoContext:
@@ -68,8 +78,8 @@ class AutoContext:
 
     @staticmethod
     def folds(slices: int) -> int:
-        """How many networks are trained on so many slices of a segment; none on a single one."""
-        return min(slices, FOLDS) if slices > 1 else 0
+        """How many networks are trained on so many slices of a segment."""
+        return min(slices, FOLDS)
 
     def learn(self, value: int, expected: Mapping[int, Patch]) -> dict[int, Patch]:
         """Learn to correct a segment.
@@ -81,9 +91,9 @@ class AutoContext:
             The corrected levels on these slices, by networks that did not learn from them; nothing for one slice.
         """
         indices = sorted(expected)
-        count = self.folds(len(indices))
-        if not count:
+        if len(indices) < 2:
             return {}
+        count = self.folds(len(indices))
         view = View.of(self._annotations, value, list(expected.values()))
         examples = {index: self._example(view, value, index, expected[index]) for index in indices}
         networks, found = [], {}
@@ -98,6 +108,21 @@ class AutoContext:
             self._on_fold()
         self._views[value], self._networks[value] = view, networks
         return found
+
+    def learn_alone(self, value: int) -> None:
+        """Learn to correct a segment that is drawn on a single slice."""
+        (index,) = self._annotations.present(value)
+        mask = self._annotations.masks[value][index]
+        drawn = Patch.of(signed_distance(mask, self._annotations.spacing), mask.shape)
+        view = View.of(self._annotations, value, [drawn])
+        example = self._example(view, value, index, drawn)
+        network = learn([example], STEPS, seed=0, on_step=self._on_step, invent_errors=True)
+        self._views[value], self._networks[value] = view, [network]
+        self._on_fold()
+
+    def judged(self, value: int) -> "AutoContext | LearnedAlone":
+        """Whose expected error a correction of the segment has."""
+        return LearnedAlone() if len(self._annotations.present(value)) == 1 else self
 
     def correct(self, value: int, index: int, expected: Patch) -> Patch | None:
         """The corrected levels of a slice; None where nothing was learned. What is expected to be absent is."""

@@ -29,6 +29,9 @@ _BATCH = 8
 _RATE = 6e-3
 _WARM_UP = 0.2
 _DECAY = 0.02
+_SIZES = 0.1
+_INVENTED_SIZES = 0.3
+"""Spread of the logarithm of the size of what is shown: towards its ends a structure's sections are much smaller."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +88,11 @@ class _Block(nn.Module):
 
 
 def learn(
-    examples: Sequence[Example], steps: int, seed: int, on_step: Callable[[], None] = lambda: None
+    examples: Sequence[Example],
+    steps: int,
+    seed: int,
+    on_step: Callable[[], None] = lambda: None,
+    invent_errors: bool = False,
 ) -> ContextNetwork:
     """Train a network on slices of one size, each moved, bent and brightened anew in every step.
 
@@ -94,6 +101,7 @@ def learn(
         steps: of ``_BATCH`` slices.
         seed: the same one gives the same network.
         on_step: called before each step; it may raise to stop.
+        invent_errors: what the examples expect is right; in training it is moved, scaled and bent against the image.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -105,7 +113,7 @@ def learn(
         for _ in range(steps):
             on_step()
             chosen = torch.randint(len(examples), (_BATCH,))
-            inputs, targets = _varied(seen[chosen], truth[chosen])
+            inputs, targets = _varied(seen[chosen], truth[chosen], invent_errors)
             added = network(inputs.contiguous(memory_format=torch.channels_last))
             loss = _loss(LIMIT * inputs[:, IMAGES] + added, targets)
             optimiser.zero_grad()
@@ -131,13 +139,16 @@ def _loss(levels: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return functional.binary_cross_entropy_with_logits(levels, truth) + 1 - dice.mean()
 
 
-def _varied(seen: torch.Tensor, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _varied(seen: torch.Tensor, truth: torch.Tensor, invent_errors: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs (B, CHANNELS, h, w) and truth (B, h, w), turned, scaled, shifted and bent; gray values and levels changed.
 
-    The expected levels are made a little wrong, so that the image is looked at too.
+    The expected levels are made a little wrong, so that the image is looked at too; or as wrong as outlines that come
+    from some slices away, of sections of any size.
     """
     count, _, height, width = seen.shape
-    grid = functional.affine_grid(_random_affine(count, height / width), [count, 1, height, width], align_corners=False)
+    spread = _INVENTED_SIZES if invent_errors else _SIZES
+    affine = _random_affine(count, height / width, spread)
+    grid = functional.affine_grid(affine, [count, 1, height, width], align_corners=False)
     bend = 0.05 * torch.rand(count, 1, 1, 1) * torch.randn(count, 2, 5, 5)
     grid = grid + _smoothly(bend, height, width).permute(0, 2, 3, 1)
     moved = functional.grid_sample(seen, grid, padding_mode="border", align_corners=False)
@@ -145,14 +156,35 @@ def _varied(seen: torch.Tensor, truth: torch.Tensor) -> tuple[torch.Tensor, torc
     images = moved[:, :IMAGES] * torch.exp(0.15 * torch.randn(count, 1, 1, 1)) + 0.15 * torch.randn(count, 1, 1, 1)
     images = images + 0.08 * torch.rand(count, 1, 1, 1) * torch.randn_like(images)
     wrong = 0.1 * torch.randn(count, 1, 1, 1) + _smoothly(0.1 * torch.randn(count, 1, 6, 6), height, width)
-    expected = (moved[:, IMAGES : IMAGES + 1] + wrong).clamp(-1, 1)
+    expected = moved[:, IMAGES : IMAGES + 1]
+    if invent_errors:
+        expected = _misplaced(expected)
+        wrong = wrong + 0.05 * torch.randn(count, 1, 1, 1)
+    expected = (expected + wrong).clamp(-1, 1)
     return torch.cat([images, expected, moved[:, IMAGES + 1 :]], dim=1), target
 
 
-def _random_affine(count: int, aspect: float) -> torch.Tensor:
-    """(count, 2, 3) for ``affine_grid`` on a grid whose height is ``aspect`` times its width."""
+def _misplaced(levels: torch.Tensor) -> torch.Tensor:
+    """Levels (B, 1, h, w) shifted, stretched and bent, each in its own way."""
+    count, _, height, width = levels.shape
+    matrix = torch.zeros(count, 2, 3)
+    scale = torch.exp(0.12 * torch.randn(count))
+    matrix[:, 0, 0] = scale * torch.exp(0.06 * torch.randn(count))
+    matrix[:, 1, 1] = scale * torch.exp(0.06 * torch.randn(count))
+    matrix[:, :, 2] = 0.08 * torch.randn(count, 2)
+    grid = functional.affine_grid(matrix, [count, 1, height, width], align_corners=False)
+    bend = _smoothly(0.06 * torch.randn(count, 2, 6, 6), height, width)
+    return functional.grid_sample(levels, grid + bend.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
+
+
+def _random_affine(count: int, aspect: float, sizes: float) -> torch.Tensor:
+    """(count, 2, 3) for ``affine_grid`` on a grid whose height is ``aspect`` times its width.
+
+    Args:
+        sizes: standard deviation of the logarithm of the scale.
+    """
     angle, shear = 0.15 * torch.randn(count), torch.exp(0.06 * torch.randn(count))
-    scale = torch.exp(0.1 * torch.randn(count))
+    scale = torch.exp(sizes * torch.randn(count))
     matrix = torch.zeros(count, 2, 3)
     matrix[:, 0, 0] = scale * shear * torch.cos(angle)
     matrix[:, 0, 1] = -scale * aspect * torch.sin(angle)

@@ -98,7 +98,7 @@ class Panel:
             corrected = self._context.correct(value, index, fuse(heard, self._annotations.shape))
             if corrected is not None:
                 gaps = self._annotations.distance(value, index) / self._gaps[value]
-                heard.append(self._opinion(self._context, value, corrected, gaps, self.evidence))
+                heard.append(self._opinion(self._context.judged(value), value, corrected, gaps, self.evidence))
         return heard
 
     def gaps(self, value: int) -> float:

@@ -83,8 +83,10 @@ def propagate_volume(
         reader = SliceReader(predictor, volume, annotations, chosen_window, cancelled)
     wanted = _wanted(annotations, extents, options)
     left_out = annotations.indices if options.measure and len(annotations.indices) > 1 else ()
-    adapts = options.method == "auto" and options.adapt and bool(left_out)
-    trainings = sum(AutoContext.folds(len(annotations.present(value))) for value in extents) if adapts else 0
+    drawn = {value: len(annotations.present(value)) for value in extents}
+    adapts = options.method == "auto" and options.adapt
+    learned = [value for value, count in drawn.items() if adapts and (left_out or count == 1)]
+    trainings = sum(AutoContext.folds(drawn[value]) for value in learned)
     total, done = len(left_out) + trainings + len(wanted), 0
 
     def finished() -> None:
@@ -94,11 +96,15 @@ def propagate_volume(
         progress(done, total)
 
     context = None
-    if adapts:
+    if learned:
         context = AutoContext(volume, chosen_window, annotations, partial(raise_if_cancelled, cancelled), finished)
     panel = Panel(make_candidates(options, source, reader, cancelled), annotations, context)
     raise_if_cancelled(cancelled)
     panel.measure(left_out, finished)
+    if context is not None:
+        for value in learned:
+            if drawn[value] == 1:
+                context.learn_alone(value)
     fallback = InterpolationCandidate(extents).fit(annotations)
     result = _canvas(labels, annotations)
     by_slice = np.moveaxis(result, array_axis(axis), 0)

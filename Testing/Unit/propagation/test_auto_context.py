@@ -55,6 +55,32 @@ def test_an_error_that_repeats_is_corrected_where_nothing_is_drawn(make_context,
         assert dice(context.correct(1, index, expected[index]).mask(), truth[index]) > 0.95
 
 
+@pytest.mark.usefixtures("at_length")
+def test_on_a_single_slice_it_learns_to_mend_outlines_that_are_off(a_volume, a_truth, drawn, make_context):
+    truth = a_truth.mask(1)
+    context = make_context(Annotations.of(a_volume, drawn(11), "k", (11,)))
+    context.learn_alone(1)
+
+    for index in (5, 8, 14, 17):
+        shifted = Patch.of(signed_distance(np.roll(truth[11], (3, -2), axis=(0, 1))), truth[11].shape)
+        mended = context.correct(1, index, shifted)
+        assert dice(mended.mask(), truth[index]) > dice(shifted.mask(), truth[index]) + 0.05
+    assert context.judged(1).curve != AutoContext.curve
+
+
+@pytest.mark.usefixtures("at_length")
+def test_a_single_annotated_slice_is_learned_from_unless_told_not_to(a_volume, a_truth, drawn):
+    labels, steps = drawn(11), []
+    alone = propagate_volume(a_volume, labels, progress=lambda done, total: steps.append((done, total)))
+    plain = propagate_volume(a_volume, labels, options=PropagationOptions(adapt=False))
+
+    assert steps[-1][0] == steps[-1][1]
+    assert all("auto-context" in report.weights for report in alone.slices if report.pixels)
+    assert not any("auto-context" in report.weights for report in plain.slices)
+    assert alone.evidence == plain.evidence == ()
+    assert all(estimate.dice is None for estimate in alone.estimates)
+
+
 def test_a_left_out_slice_has_no_part_in_its_own_answer(make_context, drawn, a_volume, expected):
     given = drawn(*SLICES)
     other = given.voxels.copy()
