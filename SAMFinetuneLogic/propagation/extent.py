@@ -12,6 +12,10 @@ CLOSE = 0.5
 """Drawn slices that span less than this part of the structure's radius lie close together; direct neighbours, which
 nobody would draw to sample a structure, also where they span less than all of it."""
 
+ELONGATION = 1.4
+"""How far a structure reaches beyond a slice on which it is large, in radii of its section: more than a ball does. The
+median of the development cases, of which a tenth reach less than 0.7 and a tenth more than 2.6 times as far."""
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -90,20 +94,20 @@ def _reach(annotations: Annotations, value: int, drawn: list[int]) -> Callable[[
 
     Who annotates a few slices spreads them over the structure: it ends one typical gap further on, and is gone one
     slice later. But a single slice, or slices that lie close together, do not tell how long the structure is: then
-    as far as a round structure of that cross-section would go.
+    as far as structures of that cross-section go.
     """
     span = drawn[-1] - drawn[0]
 
-    def round_reach(index: int) -> float:
+    def radius(index: int) -> float:
         area = np.count_nonzero(annotations.masks[value][index]) * annotations.spacing[0] * annotations.spacing[1]
         return float(np.sqrt(area / np.pi) / annotations.step)
 
     neighbours = span == len(drawn) - 1
-    limit = (1.0 if neighbours else CLOSE) * max(round_reach(index) for index in drawn)
+    limit = (1.0 if neighbours else CLOSE) * max(radius(index) for index in drawn)
 
     def reach(index: int) -> int:
         if span < limit:
-            return max(1, round(round_reach(index)))
+            return max(1, round(ELONGATION * radius(index)))
         return 1 + round(span / (len(drawn) - 1))
 
     return reach

@@ -34,11 +34,11 @@ def test_equally_spaced_slices_tell_where_the_structure_ends(count, spread):
 
 
 @pytest.mark.parametrize("indices", [(30,), (29, 30, 31)])
-def test_slices_that_lie_close_together_are_continued_as_a_ball(indices):
+def test_slices_that_lie_close_together_are_continued_a_little_further_than_a_ball(indices):
     extent = extent_of(annotated(*indices, step=2.0), 1)
 
-    assert extent.below == indices[0] - 5  # 10 mm in steps of 2 mm
-    assert extent.above == indices[-1] + 5
+    assert extent.below == indices[0] - 7  # 1.4 times 10 mm in steps of 2 mm
+    assert extent.above == indices[-1] + 7
 
 
 def test_the_volume_cuts_off_what_would_end_beyond_it():

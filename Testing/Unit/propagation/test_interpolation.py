@@ -104,12 +104,12 @@ def test_a_split_structure_merges():
     assert parts == [2, 1]
 
 
-@pytest.mark.parametrize("drawn", [(7,), (6, 7, 8)])
-def test_adjacent_slices_reach_as_far_as_a_round_structure(drawn):
-    stack = ball((15, 30, 30), (7, 15, 15), 5)
+@pytest.mark.parametrize("drawn", [(10,), (9, 10, 11)])
+def test_adjacent_slices_reach_beyond_a_round_structure_but_not_twice_as_far(drawn):
+    stack = ball((21, 30, 30), (10, 15, 15), 5)
     annotations = annotate(stack, drawn)
 
     extent = extent_of(annotations, 1)
 
-    assert 1 <= extent.first <= 3
-    assert 11 <= extent.last <= 13
+    assert 0 < extent.first <= 5
+    assert 15 <= extent.last < 20
