@@ -165,6 +165,11 @@ class Adapted:
         """How many stages of the encoder, from the image's side, are frozen; None if all of it is."""
         return self._first
 
+    @property
+    def starts_frozen(self) -> bool:
+        """Whether frozen stages come first, or all of the encoder is frozen."""
+        return self._first is None or self._first > 0
+
     def _first_trained(self) -> int | None:
         trained = [
             self._stages.stage_of(name)
@@ -187,6 +192,8 @@ class Adapted:
 
     def train_mode(self) -> None:
         """Training mode, but statistics of batch normalisation stay those of pre-training."""
+        if self.network.training:
+            return
         self.network.train()
         for module in self.network.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):

@@ -1,6 +1,6 @@
 """Trading time for memory: blocks of the encoder are computed anew on the way back."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,13 +25,24 @@ def checkpointed(encoder: nn.Module, wanted: bool = True) -> Iterator[int]:
     Results stay the same: the blocks hold no dropout that would be drawn anew, and the random state is restored.
     """
     blocks = encoder_blocks(encoder) if wanted else []
-    for block in blocks:
-        block.forward = _recomputed(block.forward)
-    try:
+    with replaced_forwards({block: _recomputed(block.forward) for block in blocks}):
         yield len(blocks)
+
+
+@contextmanager
+def replaced_forwards(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Within the block, modules compute as given; afterwards as before, also where they had been replaced already."""
+    before = {module: module.__dict__.get("forward") for module in forwards}
+    for module, forward in forwards.items():
+        module.forward = forward
+    try:
+        yield
     finally:
-        for block in blocks:
-            del block.__dict__["forward"]
+        for module, earlier in before.items():
+            if earlier is None:
+                del module.__dict__["forward"]
+            else:
+                module.forward = earlier
 
 
 def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -117,38 +117,53 @@ def answer(
     half = 0.5 if half_pixels else 0.0
     coords = ((prompts.coords + half) * scale - half).to(device)
     labels, masks = prompts.labels.to(device), prompts.mask_logits.to(device)
-    batched = isinstance(network.mask_decoder, CompactMaskDecoder)
-    logits = torch.empty((0,), device=device)
-    parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-    groups = (
-        [rows for flag in (False, True) if len(rows := torch.nonzero(prompts.has_mask == flag).flatten())]
-        if batched
-        else [torch.tensor([row]) for row in range(len(coords))]
-    )
-    for rows in groups:
-        mask = masks[rows] if bool(prompts.has_mask[rows[0]]) else None
-        sparse, dense = _embedded(network.prompt_encoder, coords[rows], labels[rows], mask, batched)
-        logits, iou = network.mask_decoder.predict_masks(
-            image_embeddings=embeddings[rows],
-            image_pe=network.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-        )
-        parts.append((rows, logits.float(), iou.float()))
-    order = torch.argsort(torch.cat([rows for rows, _, _ in parts])).to(device)
-    return torch.cat([part[1] for part in parts])[order], torch.cat([part[2] for part in parts])[order]
+    if isinstance(network.mask_decoder, CompactMaskDecoder):
+        sparse, dense = _embedded_together(network.prompt_encoder, coords, labels, masks, prompts.has_mask)
+        logits, iou = _decoded(network, embeddings, sparse, dense)
+        return logits.float(), iou.float()
+    parts = []
+    for row in range(len(coords)):
+        mask = masks[row : row + 1] if bool(prompts.has_mask[row]) else None
+        sparse, dense = _embedded_alone(network.prompt_encoder, coords[row : row + 1], labels[row : row + 1], mask)
+        parts.append(_decoded(network, embeddings[row : row + 1], sparse, dense))
+    return torch.cat([logits.float() for logits, _ in parts]), torch.cat([iou.float() for _, iou in parts])
 
 
-def _embedded(
-    encoder: Any, coords: torch.Tensor, labels: torch.Tensor, masks: torch.Tensor | None, batched: bool
+def _decoded(
+    network: Any, embeddings: torch.Tensor, sparse: torch.Tensor, dense: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    if batched:
-        used = (labels >= 0).any(0)
-        return encoder(points=(coords[:, used], labels[:, used]), boxes=None, masks=masks)
+    logits, iou = network.mask_decoder.predict_masks(
+        image_embeddings=embeddings,
+        image_pe=network.prompt_encoder.get_dense_pe(),
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense,
+    )
+    return logits, iou
+
+
+def _embedded_together(
+    encoder: Any, coords: torch.Tensor, labels: torch.Tensor, masks: torch.Tensor, has_mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the compact model: prompts with an earlier mask and prompts without one for a single pass of the decoder."""
+    used = (labels >= 0).any(0)
+    points = (coords[:, used], labels[:, used])
+    groups = [rows for flag in (False, True) if len(rows := torch.nonzero(has_mask == flag).flatten())]
+    parts = []
+    for rows in groups:
+        given = masks[rows] if bool(has_mask[rows[0]]) else None
+        parts.append(encoder(points=(points[0][rows], points[1][rows]), boxes=None, masks=given))
+    order = torch.argsort(torch.cat(groups)).to(coords.device)
+    return torch.cat([sparse for sparse, _ in parts])[order], torch.cat([dense for _, dense in parts])[order]
+
+
+def _embedded_alone(
+    encoder: Any, coords: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of SAM's prompt encoder: (1, 10, 2) and (1, 10), the places that are not used left out."""
     clicks = (labels[0] == 0) | (labels[0] == 1)
     boxes = coords[:, labels[0] >= 2].reshape(-1, 4) if bool((labels[0] == 2).any()) else None
     points = (coords[:, clicks], labels[:, clicks]) if bool(clicks.any()) else None
-    return encoder(points=points, boxes=boxes, masks=masks)
+    return encoder(points=points, boxes=boxes, masks=mask)
 
 
 def _neighbourhood(targets: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """One training step: from a batch to a change of the trained weights."""
 
 import itertools
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ from SAMFinetuneLogic.finetuning.adapt import Adapted
 from SAMFinetuneLogic.finetuning.batches import Batch
 from SAMFinetuneLogic.finetuning.checkpointing import checkpointed
 from SAMFinetuneLogic.finetuning.episodes import CLICK, answer, corrected, corrections, first_prompts
+from SAMFinetuneLogic.finetuning.half_layers import HalfLayers
 from SAMFinetuneLogic.finetuning.losses import automatic_loss, overlaps, prompt_loss, shown
 from SAMFinetuneLogic.finetuning.memory import smaller_parts
 from SAMFinetuneLogic.finetuning.prefix_cache import PrefixCache
 from SAMFinetuneLogic.finetuning.schedule import LoopSettings
+from SAMFinetuneLogic.finetuning.tiny_numbers import tiny_numbers_are_zero
 from SAMFinetuneLogic.models.device import DTYPES, choose_precision, release_cached
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 
@@ -28,38 +31,38 @@ class Stepper:
         adapted: what is trained.
         model: its base, for preprocessing, device and precision.
         settings: of the loop.
+        plain: every layer at each step, as torch and peft come. For comparison: the same, more slowly.
 
     Attributes:
         accumulate: in how many parts a batch goes through the network; doubled when memory runs out.
         checkpointing: whether the encoder's blocks are computed anew on the way back; switched on when memory does not
             suffice for one slice.
         notices: sentences for the user, emptied by who reads them.
+        halves: the layers in half precision.
     """
 
-    def __init__(self, adapted: Adapted, model: LoadedModel, settings: LoopSettings) -> None:
-        self.adapted, self.model, self.settings = adapted, model, settings
+    def __init__(self, adapted: Adapted, model: LoadedModel, settings: LoopSettings, plain: bool = False) -> None:
+        self.adapted, self.model, self.settings, self._plain = adapted, model, settings, plain
         self.device = model.device
         self.accumulate, self.checkpointing = settings.accumulate, settings.checkpointing
         self.notices: list[str] = []
         self.cache = PrefixCache()
         groups = [dict(group) for group in adapted.parameter_groups()]
         self._rates = [float(group["lr"]) for group in groups]
-        self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.999))
+        # One pass over each weight instead of one for each operation.
+        fused = True if self.device.type == "cpu" and not plain else None
+        self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.999), fused=fused)
         # Training gains from half precision also where single slices are too little work for it.
         precision = choose_precision(self.device, settings.precision)
         self._dtype = DTYPES[precision]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
-        frozen = adapted.first_trained_block()
-        self._trains_encoder, self._keeps_prefix = frozen is not None, frozen is None or frozen > 0
+        self.halves = HalfLayers(adapted.network, self.device.type, torch.float32 if plain else self._dtype)
+        self._trains_encoder = adapted.first_trained_block() is not None
 
     @property
     def keeps_prefix(self) -> bool:
         """Whether frozen layers come first whose answers are kept."""
-        return self._keeps_prefix
-
-    def keep_prefix(self, wanted: bool) -> None:
-        """Switch keeping off, for comparison: the same answers, more slowly."""
-        self._keeps_prefix = wanted
+        return not self._plain and self.adapted.starts_frozen
 
     def step(self, batch: Batch, number: int) -> dict[str, float]:
         """Take step ``number``; what happened: loss, Dice.
@@ -73,7 +76,7 @@ class Stepper:
         torch.manual_seed(self.settings.seed * 1_000_003 + number)
         while True:
             try:
-                with checkpointed(self.adapted.network.image_encoder, self.checkpointing):
+                with self._quickly(), self._checkpointed():
                     return self._try(batch, number)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
@@ -163,6 +166,18 @@ class Stepper:
             return self.adapted.encode_rest(self.adapted.encode_prefix(inputs)).float()
         held = self.cache.get(list(batch.keys), inputs, self.adapted.encode_prefix)
         return self.adapted.encode_rest(held).float()
+
+    @contextmanager
+    def _quickly(self) -> Iterator[None]:
+        with self.halves.used(keep=not self.checkpointing):
+            if self._plain:
+                yield
+            else:
+                with tiny_numbers_are_zero(self.device.type):
+                    yield
+
+    def _checkpointed(self) -> AbstractContextManager[Any]:
+        return checkpointed(self.adapted.network.image_encoder, self.checkpointing)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self._dtype == torch.float32:

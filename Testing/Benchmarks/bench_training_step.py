@@ -1,13 +1,20 @@
 """How long a fine-tuning step takes and how much memory it needs, against the plain way. Prints one JSON line.
 
     OMP_NUM_THREADS=2 python Testing/Benchmarks/bench_training_step.py [--model sam_vit_b] [--device cpu]
+    OMP_NUM_THREADS=2 python Testing/Benchmarks/bench_training_step.py --model sam_vit_h --only ours --quick
 
-"ours" is the step of `samfinetune finetune`: folded attention, frozen layers run once and kept, reduced precision where
-the device computes in it. "plain" is the same strategy with segment_anything's own attention, the whole encoder at
-every step, and fp32. "same" is how far the two losses of the first step lie apart when both compute in fp32. All but
-the default model have random weights, which take as long as trained ones. Memory is the process's peak on the CPU,
-torch's own on a GPU, in MiB; measure one variant alone (--only) for the CPU's figure. "cpu_ms" is the processor time of
-a step, which other work on the machine does not lengthen: with one thread it tells the two apart also there.
+"ours" is the step of `samfinetune finetune`: folded attention, frozen layers at the front run once and kept, reduced
+precision where the device computes in it (--precision fp32: not even there), with frozen weights converted once and
+LoRA added to them, and tiny numbers taken for zero. "plain" is the same strategy with segment_anything's own attention,
+the whole encoder at every step, peft's layers, torch's defaults, and fp32. Their steps are taken in turn. "same" is how
+far the two losses of the first step lie apart when both compute in fp32. All but the default model have random weights,
+which take as long as trained ones. "cpu_ms" is the processor time of a step, which other work on the machine lengthens
+less: with one thread it tells the two apart also there. With more threads, those of torch do not take tiny numbers for
+zero here as they do in a job, which says so before it starts them.
+
+Memory needs a process for itself, hence is given with --only: the largest resident size on the CPU, model as published
+and PyTorch included, torch's own figure on a GPU, in MiB. Without --checkpointing a loop starts; it switches it on when
+memory does not suffice for one slice.
 """
 
 import argparse
@@ -24,7 +31,6 @@ import torch
 
 from SAMFinetuneLogic.finetuning.adapt import adapt
 from SAMFinetuneLogic.finetuning.batches import BatchMaker
-from SAMFinetuneLogic.finetuning.checkpointing import checkpointed
 from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet, LabelledSlice
 from SAMFinetuneLogic.finetuning.schedule import LoopSettings
 from SAMFinetuneLogic.finetuning.steps import Stepper
@@ -34,7 +40,7 @@ from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.labels import default_segment
 from SAMFinetuneLogic.imaging.windows import Window
 from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID, find_entry
-from SAMFinetuneLogic.models.device import choose_device, describe_device
+from SAMFinetuneLogic.models.device import choose_device, choose_precision, describe_device
 from SAMFinetuneLogic.models.fast_attention import FoldedAttention, use_folded_attention
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 from SAMFinetuneLogic.models.loading import load_model
@@ -51,19 +57,23 @@ def main() -> None:
     parser.add_argument("--algorithm", default="lora", choices=("vanilla", "adapter", "lora"))
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="one step only, after one on the same view of one slice")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32"), help='of "ours"')
     parser.add_argument("--checkpointing", action="store_true")
     parser.add_argument("--only", choices=VARIANTS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = choose_device(options.device)
     variants = [options.only] if options.only else list(VARIANTS)
-    found = {name: measure(name, options, device) for name in variants}
+    if options.quick:
+        options.repeats = 1
+    found = measure(variants, options, device)
     record: dict[str, Any] = {
         "benchmark": "training_step",
         "model": options.model,
         "strategy": f"{options.algorithm}/{options.components}/recommended",
-        "device": describe_device(device, "fp32"),
+        "device": describe_device(device, choose_precision(device, options.precision)),
         "torch": torch.__version__,
         "batch": options.batch,
         "checkpointing": options.checkpointing,
@@ -77,30 +87,48 @@ def main() -> None:
     print(json.dumps(record))
 
 
-def measure(variant: str, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Median time of a step after the first ones, and peak memory."""
-    settings = LoopSettings(steps=100, batch=options.batch, views=2, precision="fp32" if variant == "plain" else "auto")
-    stepper, batches = prepare(variant, options, device, settings)
+def measure(variants: list[str], options: argparse.Namespace, device: torch.device) -> dict[str, dict[str, Any]]:
+    """Median time of a step after the first ones and, for a single variant, peak memory."""
+    ready = {}
+    for name in variants:
+        precision: Any = "fp32" if name == "plain" else options.precision
+        settings = LoopSettings(
+            steps=100,
+            batch=options.batch,
+            views=1 if options.quick else 2,
+            precision=precision,
+            checkpointing=options.checkpointing,
+        )
+        ready[name] = prepare(name, options, device, settings)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    times = []
-    with checkpointed(stepper.adapted.network.image_encoder, options.checkpointing):
-        # The fixed number of views has been seen once before the clock starts.
-        for number in range(options.repeats + 4):
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
+    # The fixed number of views has been seen once before the clock starts.
+    unseen = 1 if options.quick else 4
+    for number in range(unseen + options.repeats):
+        for name, (stepper, batches) in ready.items():
             batch = batches.batch(number)
             start, start_cpu = perf_counter(), process_time()
             stepper.step(batch, number)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            times.append((perf_counter() - start, process_time() - start_cpu))
+            times[name].append((perf_counter() - start, process_time() - start_cpu))
+    found: dict[str, dict[str, Any]] = {}
+    for name, (stepper, _) in ready.items():
+        wall, cpu = (round(1000 * median(column), 1) for column in zip(*times[name][unseen:], strict=True))
+        trained = sum(tensor.numel() for tensor in stepper.adapted.trainable_state().values())
+        found[name] = {"ms": wall, "cpu_ms": cpu, "trained": trained}
+        if len(ready) == 1:
+            found[name]["peak_mib"] = peak_memory(device)
+    return found
+
+
+def peak_memory(device: torch.device) -> int:
+    """MiB that this process has held at most."""
     if device.type == "cuda":
-        memory = torch.cuda.max_memory_allocated(device) / 2**20
-    else:
-        scale = 2**20 if sys.platform == "darwin" else 2**10
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
-    trained = sum(tensor.numel() for tensor in stepper.adapted.trainable_state().values())
-    wall, cpu = (round(1000 * median(column), 1) for column in zip(*times[4:], strict=True))
-    return {"ms": wall, "cpu_ms": cpu, "peak_mib": round(memory), "trained": trained}
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    scale = 2**20 if sys.platform == "darwin" else 2**10
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)
 
 
 def first_loss(variant: str, options: argparse.Namespace, device: torch.device) -> float:
@@ -115,12 +143,10 @@ def prepare(
     model = a_model(options.model, device, variant)
     torch.manual_seed(0)
     adapted = adapt(model, Strategy.of(options.algorithm, options.components), "prompts", ("disc",))
-    stepper = Stepper(adapted, model, settings)
-    pooled = stepper.keeps_prefix
-    if variant == "plain":
-        stepper.keep_prefix(False)
+    stepper = Stepper(adapted, model, settings, plain=variant == "plain")
     data = a_set()
-    return stepper, BatchMaker(data, (0, 1), ViewMaker(model, data.values), settings, True, pooled)
+    numbers = (0,) if options.quick else (0, 1)
+    return stepper, BatchMaker(data, numbers, ViewMaker(model, data.values), settings, True, adapted.starts_frozen)
 
 
 def a_model(model_id: str, device: torch.device, variant: str) -> LoadedModel:

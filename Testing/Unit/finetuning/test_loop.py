@@ -57,10 +57,12 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
     assert not same(found[0], found[2])
 
 
-def test_a_stopped_training_resumes_to_the_same_weights(tmp_path):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_stopped_training_resumes_to_the_same_weights(tmp_path, precision):
     model, data = compact(), labelled_set()
+    settings = LoopSettings(**{**vars(SHORT), "precision": precision})
     whole = adapted_to(model)
-    train(whole, model, data, PARTS, SHORT)
+    train(whole, model, data, PARTS, settings)
 
     steps = []
 
@@ -69,9 +71,9 @@ def test_a_stopped_training_resumes_to_the_same_weights(tmp_path):
             steps.append(event["step"])
 
     with pytest.raises(Cancelled):  # in the middle of an epoch: the step after the checkpoint is taken again
-        train(adapted_to(model), model, data, PARTS, SHORT, tmp_path, listen, lambda: len(steps) == 3)
+        train(adapted_to(model), model, data, PARTS, settings, tmp_path, listen, lambda: len(steps) == 3)
     resumed = adapted_to(model)
-    record = train(resumed, model, data, PARTS, SHORT, tmp_path)
+    record = train(resumed, model, data, PARTS, settings, tmp_path)
 
     assert record.resumed_at == 2
     assert same(weights(whole), weights(resumed))
