@@ -37,8 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N,N,...",
         help="the annotated ones, from 0; one that is left empty says that nothing is there (default: all not empty)",
     )
-    what.add_argument("--from", dest="first", type=int, metavar="N", help="first slice of the structures, if known: they taper towards it")
-    what.add_argument("--to", dest="last", type=int, metavar="N", help="last slice, likewise")
+    known = "slice of the structures, if known: they taper towards it"
+    what.add_argument("--from", dest="first", type=int, metavar="N", help=f"first {known}")
+    what.add_argument("--to", dest="last", type=int, metavar="N", help=f"last {known}")
     what.add_argument(
         "--direction", choices=("both", "forward", "backward"), default="both", help="from annotated slices"
     )
