@@ -27,7 +27,8 @@ class PropagationOptions:
         direction: "both"; "forward" fills only what lies above an annotated slice, "backward" what lies below.
         learn: with "auto", let the few-shot decoder have its say too; fitting it takes up to minutes on a CPU.
         adapt: with "auto", train a small network on the annotated slices that corrects what the others say together.
-            It takes two annotated slices and ``measure``, and up to half a minute a segment on a laptop's CPU.
+            From several slices it learns what they say of each one that is left out, which takes ``measure``; from a
+            single slice to mend errors made at random. Up to half a minute a segment on a laptop's CPU.
         measure: leave annotated slices out, for weights and the estimate.
         jitter: ask the network again with moved prompts, to see how sure it is, where it has a say at all.
     """
