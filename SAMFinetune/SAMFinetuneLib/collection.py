@@ -10,7 +10,6 @@ from typing import Any
 from SAMFinetuneLib.inference import Inference
 from SAMFinetuneLib.long_work import LongWork
 from SAMFinetuneLib.prompter import Prompter
-from SAMFinetuneLib.wording import some_slices
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.fewshot.fit_record import FitRecord
 from SAMFinetuneLogic.fewshot.settings import FitSettings
@@ -19,6 +18,7 @@ from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.labels import LabelMap
 from SAMFinetuneLogic.models.store import cache_home
 from SAMFinetuneLogic.mrml.session_record import FileReference, SavedWork
+from SAMFinetuneLogic.wording import some_slices
 from SAMFinetuneLogic.worker.answers import CollectionInfo
 from SAMFinetuneLogic.worker.requests import LabelledSlices
 

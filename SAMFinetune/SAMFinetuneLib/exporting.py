@@ -13,9 +13,9 @@ import qt
 from SAMFinetuneLib.export_plan import Exported, ExportPlan, Format, plan_export
 from SAMFinetuneLib.prompter import Prompter
 from SAMFinetuneLib.signal import Signal
-from SAMFinetuneLib.wording import some_slices
 from SAMFinetuneLib.work import Work
 from SAMFinetuneLogic.errors import Cancelled, InputError
+from SAMFinetuneLogic.wording import some_slices
 
 
 def export(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SAMFinetuneLib.wording import some_slices
 from SAMFinetuneLib.work import Work
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.imaging.axes import Axis, array_axis
@@ -15,6 +14,7 @@ from SAMFinetuneLogic.mrml.annotated import annotated_masks, annotated_slices
 from SAMFinetuneLogic.mrml.editing import Written
 from SAMFinetuneLogic.mrml.segments import segment_ids, segmentation_labels
 from SAMFinetuneLogic.propagation.options import PropagationOptions
+from SAMFinetuneLogic.wording import some_slices
 
 if TYPE_CHECKING:
     from SAMFinetuneLogic.propagation.result import PropagationResult  # brings scipy, too slow for opening the module

@@ -24,6 +24,7 @@ from SAMFinetuneLogic.cli.targets import (
 )
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.files import check_target
+from SAMFinetuneLogic.wording import some_slices
 
 if TYPE_CHECKING:
     from SAMFinetuneLogic.fewshot.application import TaughtModel
@@ -230,7 +231,7 @@ def _apply(arguments: argparse.Namespace) -> int:
     sidecar = write_label_map(arguments.out, found.labels, provenance, arguments.overwrite)
     for text in model.warnings:
         notice(f"Note: {text}", arguments)
-    segments = []
+    segments: list[dict[str, Any]] = []
     for segment in found.labels.segments:
         scores = [entry for entry in found.slices if entry.value == segment.value and entry.pixels]
         mean = round(sum(entry.confidence for entry in scores) / len(scores), 4) if scores else None
@@ -243,8 +244,7 @@ def _apply(arguments: argparse.Namespace) -> int:
         return 0
     for entry in segments:
         sure = "" if entry["confidence"] is None else f", mean confidence {entry['confidence']:.2f}"
-        slices = f"{entry['slices']} slice{'' if entry['slices'] == 1 else 's'}"
-        print(f"{entry['name']}: {entry['voxels']} voxels on {slices}{sure}")
+        print(f"{entry['name']}: {entry['voxels']} voxels on {some_slices(entry['slices'])}{sure}")
     print(arguments.out)
     print(sidecar)
     return 0

@@ -15,6 +15,7 @@ from SAMFinetuneLogic.cli.model_choice import load_chosen_model
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, print_json
 from SAMFinetuneLogic.cli.targets import add_overwrite_argument, check_label_map_target, check_picture_target
 from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.wording import some_slices
 
 if TYPE_CHECKING:
     from SAMFinetuneLogic.imaging.volume import Volume
@@ -92,8 +93,7 @@ def report(result: dict[str, Any], arguments: argparse.Namespace) -> None:
         return
     for segment in result["segments"]:
         score = f", Dice {segment['dice']:.3f}" if "dice" in segment else ""
-        slices = f"{segment['slices']} slice{'' if segment['slices'] == 1 else 's'}"
-        print(f"{segment['name']}: {segment['voxels']} voxels on {slices}{score}")
+        print(f"{segment['name']}: {segment['voxels']} voxels on {some_slices(segment['slices'])}{score}")
     for path in result["files"]:
         print(path)
 

@@ -101,8 +101,7 @@ def _layers(segmentation_node: Any) -> list[tuple[Labelmap, list[str]]]:
     for segment_id in segment_ids(segmentation_node):
         labelmap = labelmap_of(segmentation_node, segment_id)
         if labelmap is not None:
-            layer = labelmap.values.voxels.__array_interface__["data"][0]
-            found.setdefault(layer, (labelmap, []))[1].append(segment_id)
+            found.setdefault(labelmap.layer, (labelmap, []))[1].append(segment_id)
     return list(found.values())
 
 

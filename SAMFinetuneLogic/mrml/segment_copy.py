@@ -52,10 +52,9 @@ def copy_segments(segmentation_node: Any) -> tuple[CopiedSegment, ...]:
     for value, segment_id in enumerate(ids, start=1):
         labelmap = labelmap_of(segmentation_node, segment_id)
         if labelmap is not None:
-            place = labelmap.values.voxels.__array_interface__["data"][0]
-            if place not in layers:
-                layers[place] = Block(labelmap.values.voxels.copy(), labelmap.values.start.copy())
-            labelmap = replace(labelmap, values=layers[place])
+            if labelmap.layer not in layers:
+                layers[labelmap.layer] = Block(labelmap.values.voxels.copy(), labelmap.values.start.copy())
+            labelmap = replace(labelmap, values=layers[labelmap.layer])
         copied.append(CopiedSegment(segment_id, describe(segmentation_node, segment_id, value), labelmap))
     return tuple(copied)
 

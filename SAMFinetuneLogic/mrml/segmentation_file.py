@@ -49,7 +49,7 @@ class SegmentationFile:
             _shrink(source, copied, segments, self._layers)
         self.count = 1 if self._layers is None else self._layers.count
         converter = slicer.vtkSegmentationConverter
-        names = (converter.GetBinaryLabelmapRepresentationName(), converter.GetClosedSurfaceRepresentationName())
+        names = (binary_labelmap(), converter.GetClosedSurfaceRepresentationName())
         # Slicer makes the others anew when it reads the file.
         self._contained = "".join(f"{name}|" for name in names if source.ContainsRepresentation(name))
         self._node = slicer.vtkMRMLSegmentationNode()

@@ -63,6 +63,12 @@ class Labelmap:
     value: int
     matrix: np.ndarray
 
+    @property
+    def layer(self) -> int:
+        """A number that is the same for labelmaps whose segments share their voxels, as long as these are there."""
+        place: int = self.values.voxels.__array_interface__["data"][0]
+        return place
+
     def on_grid(self, target: np.ndarray, start: np.ndarray, stop: np.ndarray) -> Block:
         """Where the segment is set, on the voxels from ``start`` to before ``stop`` (i, j, k) of the grid ``target``.
 
@@ -135,10 +141,9 @@ def segments_within(segmentation_node: Any, target: np.ndarray, start: np.ndarra
         if exact is None:
             inside = bool(labelmap.on_grid(target, start, stop).voxels.any())
         else:
-            layer = labelmap.values.voxels.__array_interface__["data"][0]
-            if layer not in present:
-                present[layer] = np.unique(exact.cut(start, stop).voxels)
-            inside = bool((present[layer] == labelmap.value).any())
+            if labelmap.layer not in present:
+                present[labelmap.layer] = np.unique(exact.cut(start, stop).voxels)
+            inside = bool((present[labelmap.layer] == labelmap.value).any())
         if inside:
             found.add(segment_id)
     return found

@@ -9,6 +9,7 @@ from SAMFinetuneLogic.propagation.annotations import Annotations
 from SAMFinetuneLogic.propagation.panel import FUSED
 from SAMFinetuneLogic.propagation.reliability import ErrorCurve, Evidence, error_factor, scaled_error
 from SAMFinetuneLogic.propagation.result import Estimate, SliceReport
+from SAMFinetuneLogic.wording import some_slices
 
 MIN_SLICES = 3
 
@@ -34,7 +35,7 @@ def estimate(
     value = segment.value
     drawn = annotations.present(value)
     if len(drawn) < MIN_SLICES:
-        many = f"{len(drawn)} slice{'' if len(drawn) == 1 else 's'}"
+        many = some_slices(len(drawn))
         text = f"{segment.name} is drawn on {many}: draw at least {MIN_SLICES} for an estimate of its quality."
         return Estimate(value, None, {}, text)
     own = [each for each in evidence if each.candidate == FUSED and each.value == value]

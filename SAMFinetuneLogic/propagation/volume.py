@@ -101,10 +101,9 @@ def propagate_volume(
     panel = Panel(make_candidates(options, source, reader, cancelled), annotations, context)
     raise_if_cancelled(cancelled)
     panel.measure(left_out, finished)
-    if context is not None:
-        for value in learned:
-            if drawn[value] == 1:
-                context.learn_alone(value)
+    for value in learned:
+        if context is not None and drawn[value] == 1:
+            context.learn_alone(value)
     fallback = InterpolationCandidate(extents).fit(annotations)
     result = _canvas(labels, annotations)
     by_slice = np.moveaxis(result, array_axis(axis), 0)

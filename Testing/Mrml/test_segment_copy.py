@@ -72,6 +72,19 @@ def read_back(path):
     return node
 
 
+def written_by_slicer(node, path):
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(str(path))
+    assert storage.WriteData(node)
+    return path
+
+
+def assert_same_masks(other, node, volume, expected):
+    assert segment_ids(other) == segment_ids(node)
+    for segment_id, mask in masks(other, volume).items():
+        np.testing.assert_array_equal(mask, expected[segment_id])
+
+
 def write(file, path):
     steps = list(file.write(path))
     assert steps == list(range(1, file.count + 1))
@@ -125,14 +138,10 @@ def test_a_file_in_steps_is_what_slicer_writes(left, empty, scan, tmp_path, monk
     file = SegmentationFile(node, copy_segments(node))
     assert file.count > 1
     ours = read_back(write(file, tmp_path / "ours.seg.nrrd"))
-    storage = slicer.vtkMRMLSegmentationStorageNode()
-    storage.SetFileName(str(tmp_path / "slicer.seg.nrrd"))
-    assert storage.WriteData(node)
-    theirs = read_back(tmp_path / "slicer.seg.nrrd")
+    theirs = read_back(written_by_slicer(node, tmp_path / "slicer.seg.nrrd"))
     for other in (ours, theirs):
-        assert segment_ids(other) == segment_ids(node)
-        for segment_id, mask in masks(other, volume).items():
-            np.testing.assert_array_equal(mask, expected[segment_id])
+        assert_same_masks(other, node, volume, expected)
+        for segment_id in segment_ids(node):
             segment, original = (n.GetSegmentation().GetSegment(segment_id) for n in (other, node))
             assert segment.GetName() == original.GetName()
             np.testing.assert_allclose(segment.GetColor(), original.GetColor(), atol=1e-5)
@@ -194,14 +203,9 @@ def test_layers_on_different_grids_are_brought_together_in_steps(flipped, scan, 
     file = SegmentationFile(node, copy_segments(node))
     assert file.count > 1
     ours = read_back(write(file, tmp_path / "ours.seg.nrrd"))
-    storage = slicer.vtkMRMLSegmentationStorageNode()
-    storage.SetFileName(str(tmp_path / "slicer.seg.nrrd"))
-    assert storage.WriteData(node)
-    theirs = read_back(tmp_path / "slicer.seg.nrrd")
+    theirs = read_back(written_by_slicer(node, tmp_path / "slicer.seg.nrrd"))
     for other in (ours, theirs):
-        assert segment_ids(other) == segment_ids(node)
-        for segment_id, mask in masks(other, volume).items():
-            np.testing.assert_array_equal(mask, expected[segment_id])
+        assert_same_masks(other, node, volume, expected)
 
 
 def test_nothing_drawn_is_written_in_one_step(a_scene, add_volume_node, tmp_path):

@@ -26,7 +26,7 @@ LAYERS = (
     ("prompting",),
     ("models", "imaging", "metrics"),
     ("files", "progress"),
-    ("errors",),
+    ("errors", "wording"),
 )
 
 NEVER_TORCH = ("imaging", "metrics", "pictures", "prompting/prompts.py", "prompting/placement.py", "cli", "mrml")

@@ -9,9 +9,9 @@ from slicer.i18n import tr as _
 from SAMFinetuneLib.curve_picture import draw_curve
 from SAMFinetuneLib.learning import MIN_SLICES, RECOMMENDED
 from SAMFinetuneLib.panels.panel import Panel
-from SAMFinetuneLib.wording import some_slices
 from SAMFinetuneLib.workbench import Workbench
 from SAMFinetuneLogic.finetuning.strategy import all_strategies
+from SAMFinetuneLogic.wording import some_slices
 
 MODES = (("prompts", "Better answers to prompts"), ("automatic", "Whole volumes without prompts"))
 COLUMNS = ("Structure", "Slices", "Dice base", "Dice adapted")

@@ -8,10 +8,10 @@ from slicer.i18n import tr as _
 
 from SAMFinetuneLib.panels.panel import Panel
 from SAMFinetuneLib.tools.toolbelt import Tool, Toolbelt
-from SAMFinetuneLib.wording import some_slices
 from SAMFinetuneLib.workbench import Workbench
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.mrml.annotated import annotated_slices
+from SAMFinetuneLogic.wording import some_slices
 
 
 class PromptPanel(Panel):

@@ -6,10 +6,10 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from SAMFinetuneLib.panels.panel import Panel
-from SAMFinetuneLib.wording import some_slices
 from SAMFinetuneLib.workbench import Workbench
 from SAMFinetuneLogic.errors import SAMFinetuneError
 from SAMFinetuneLogic.propagation.options import PropagationOptions
+from SAMFinetuneLogic.wording import some_slices
 
 QUICK = "quick"
 METHODS = (

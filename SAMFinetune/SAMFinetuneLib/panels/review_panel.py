@@ -7,8 +7,8 @@ import qt
 from slicer.i18n import tr as _
 
 from SAMFinetuneLib.panels.panel import Panel
-from SAMFinetuneLib.wording import some_slices
 from SAMFinetuneLib.workbench import Workbench
+from SAMFinetuneLogic.wording import some_slices
 
 COLUMNS = ("Slice", "Segment", "In doubt", "Distance")
 MOST_ROWS = 200
