@@ -7,7 +7,8 @@ import numpy as np
 
 from SAMFinetuneLogic.propagation.annotations import Annotations
 
-WORST = 0.95
+LEAST, WORST = 0.01, 0.95
+"""Errors (1 - Dice) that are believed."""
 _PRIOR_WEIGHT = 1.0
 
 
@@ -46,13 +47,27 @@ def expected_error(
 ) -> float:
     """The expected error at a distance.
 
+    What was wrong with the curve is told in odds, the error to what is right: whoever is right about half of a left-out
+    slice and whoever misses it altogether differ by far, though no error exceeds 1.
+
     Args:
         curve: before anything is known.
-        evidence: of one candidate and one segment. Each slice says by which factor the curve was wrong; the curve
-            itself counts as ``prior_weight`` slices.
+        evidence: of one candidate and one segment. Their mean error says by which factor the curve's odds were wrong;
+            the curve itself counts as ``prior_weight`` slices.
     """
     seen = [(1 - each.dice, curve.at(each.gaps)) for each in evidence if np.isfinite(each.gaps)]
-    return scaled_error(curve, error_factor(seen, prior_weight), gaps)
+    if not seen:
+        return scaled_error(curve, 1.0, gaps)
+    error, expected = np.mean(seen, axis=0)
+    factor = (odds(error) / odds(expected)) ** (len(seen) / (len(seen) + prior_weight))
+    found = factor * odds(curve.at(gaps))
+    return float(np.clip(found / (1 + found), LEAST, WORST))
+
+
+def odds(error: float) -> float:
+    """Error to what is right, for an error (1 - Dice) kept within what is believed: LEAST to WORST."""
+    kept = float(np.clip(error, LEAST, WORST))
+    return kept / (1 - kept)
 
 
 def error_factor(seen: Sequence[tuple[float, float]], prior_weight: float = _PRIOR_WEIGHT) -> float:
@@ -66,7 +81,7 @@ def error_factor(seen: Sequence[tuple[float, float]], prior_weight: float = _PRI
 
 def scaled_error(curve: ErrorCurve, factor: float, gaps: float) -> float:
     """The curve's error at a distance times a factor, within what an error can be."""
-    return float(np.clip(factor * curve.at(gaps), 0.01, WORST))
+    return float(np.clip(factor * curve.at(gaps), LEAST, WORST))
 
 
 def typical_gap(annotations: Annotations, value: int) -> float:
