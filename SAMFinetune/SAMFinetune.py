@@ -86,6 +86,7 @@ class SAMFinetuneWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         if self.panel is not None:
             self.panel.cleanup()
+        self.panel = self.logic = None  # after "Reload", Slicer keeps this widget behind its section for developers
 
 
 class SAMFinetuneLogic(ScriptedLoadableModuleLogic):

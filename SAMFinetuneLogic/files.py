@@ -86,13 +86,18 @@ def atomic_target(path: Path, overwrite: bool = True) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any, overwrite: bool = True) -> None:
-    """Write ``content`` as indented UTF-8 JSON, atomically.
+    """Write ``content`` as indented UTF-8 JSON, atomically."""
+    with atomic_target(path, overwrite) as temporary:
+        temporary.write_bytes(json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    """Indented UTF-8 JSON, as it stands in a file.
 
     A file's name may hold bytes that are no letters (Python reads them as lone surrogates): they become JSON escapes.
     """
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    with atomic_target(path, overwrite) as temporary:
-        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+    return text.encode("utf-8", "backslashreplace")
 
 
 def absolute_if_file(name: str) -> str:

@@ -1,19 +1,36 @@
 """Fetches a model's file in a process of its own, so that neither a slow line nor a full disk stops Slicer."""
 
+import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
-
-import qt
 
 from SAMFinetuneLib.python_process import python_command, python_environment
 from SAMFinetuneLib.signal import Signal
+from SAMFinetuneLib.timers import make_timer
 from SAMFinetuneLogic.errors import DownloadError
 from SAMFinetuneLogic.models.catalogue import find_entry
 from SAMFinetuneLogic.models.store import ModelStore
 
 _POLL_MS = 200
+_END_SECONDS = 1.0
+_BY_HAND = "put the file by hand into the offline folder"
+
+_FETCH = """
+import os, sys, threading
+
+def end_with_parent():
+    while os.read(0, 1):  # not by sys.stdin, which Python wants to close at its end
+        pass
+    os._exit(1)
+
+threading.Thread(target=end_with_parent, daemon=True).start()
+from SAMFinetuneLogic.cli.main import main
+sys.exit(main(["models", "get", sys.argv[1], "--quiet"]))
+"""
+"""Ends when its standard input does: what was started may be a launcher, whose child would go on without it."""
 
 
 class ModelDownload:
@@ -33,9 +50,7 @@ class ModelDownload:
         self._output: Path | None = None
         self._part: Path | None = None
         self._bytes = 0
-        self._timer = qt.QTimer()
-        self._timer.setInterval(_POLL_MS)
-        self._timer.connect("timeout()", self._poll)
+        self._timer = make_timer(self._poll, _POLL_MS)
 
     @property
     def running(self) -> bool:
@@ -49,26 +64,33 @@ class ModelDownload:
         entry = find_entry(model_id)
         self.percent, self.error, self._bytes = 0, None, entry.bytes or 0
         self._part = ModelStore().folder / f"{entry.filename}.part"
-        self._output = Path(tempfile.mkdtemp(prefix="samfinetune-")) / "download.txt"
-        command = [*python_command(), "-m", "SAMFinetuneLogic.cli", "models", "get", model_id, "--quiet"]
+        handle, name = tempfile.mkstemp(prefix="samfinetune-download-", suffix=".log")
+        self._output = Path(name)
         flags = subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0
-        with self._output.open("wb") as output:
+        try:
             self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
+                [*python_command(), "-c", _FETCH, model_id],
+                stdin=subprocess.PIPE,
+                stdout=handle,
                 stderr=subprocess.STDOUT,
                 env=python_environment(),
                 creationflags=flags,
             )
+        finally:
+            os.close(handle)
         self._timer.start()
         self.changed.emit()
 
     def cancel(self) -> None:
         """Stop; what has come stays for the next try."""
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait(5)
+            assert self._process.stdin is not None
+            with suppress(OSError):  # it has ended already
+                self._process.stdin.close()
+            try:
+                self._process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
             self._end()
             self.changed.emit()
 
@@ -83,12 +105,22 @@ class ModelDownload:
         if code == 0:
             self.percent = 100
         else:
-            assert self._output is not None
-            said = self._output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            self.error = DownloadError(said[-1] if said else f"The download ended with code {code}: try it again.")
+            self.error = DownloadError(self._said() or f"The download ended with code {code}: try it again.")
         self._end()
         self.changed.emit()
+
+    def _said(self) -> str:
+        """The last line of the process, with what to do in the words of the Input section."""
+        from SAMFinetuneLogic.models.download import OFFLINE_HINT  # brings requests, too slow for opening the module
+
+        assert self._output is not None
+        lines = self._output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1].replace(OFFLINE_HINT, _BY_HAND) if lines else ""
 
     def _end(self) -> None:
         self._timer.stop()
         self._process = None
+        if self._output is not None:
+            with suppress(OSError):
+                self._output.unlink()
+            self._output = None

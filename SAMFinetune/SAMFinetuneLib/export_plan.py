@@ -1,21 +1,22 @@
 """What an export writes, and how: from the segments as they are at one moment to whole files or none. No Qt."""
 
 import re
-from collections.abc import Generator
-from contextlib import ExitStack, closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from SAMFinetuneLib.together import together
 from SAMFinetuneLib.work import Work
 from SAMFinetuneLogic import __version__
 from SAMFinetuneLogic.errors import InputError, OutputError
-from SAMFinetuneLogic.files import atomic_target
+from SAMFinetuneLogic.files import json_bytes
 from SAMFinetuneLogic.imaging.labels import Segment
 from SAMFinetuneLogic.imaging.nifti import label_map_header
-from SAMFinetuneLogic.imaging.sidecar import sidecar_path, write_sidecar
+from SAMFinetuneLogic.imaging.sidecar import check_sidecar, sidecar_content, sidecar_path
 from SAMFinetuneLogic.imaging.writing import check_label_map_path, write_voxels
 from SAMFinetuneLogic.models.catalogue import load_catalogue
 from SAMFinetuneLogic.mrml.annotated import annotations_of
@@ -87,6 +88,11 @@ class ExportPlan:
     overwrite: bool
 
     @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files, each with its sidecar."""
+        return tuple(each for path in self.files for each in (path, sidecar_path(path)))
+
+    @property
     def total(self) -> int:
         """In how many steps all of it is written."""
         return sum(file.count for file in self.files.values())
@@ -98,19 +104,19 @@ class ExportPlan:
             how many of the steps are done, after each of them.
 
         Raises:
-            OutputError: a file cannot be written.
+            OutputError: a file cannot be written; none is there then, and none is replaced.
         """
         done = 0
-        with ExitStack() as together:
+        with together(self.paths, self.overwrite) as temporary:
             for path, file in self.files.items():
-                temporary = together.enter_context(atomic_target(path, self.overwrite))
-                with closing(file.write(temporary)) as steps:
-                    for _ in steps:
-                        done += 1
-                        yield done
-        for path, file in self.files.items():
-            described = file.segments if isinstance(file, LabelMapFile) else self.segments
-            write_sidecar(path, described, self.provenance, self.overwrite)
+                described = file.segments if isinstance(file, LabelMapFile) else self.segments
+                content = sidecar_content(path.name, described, self.provenance)
+                with _named(path):
+                    temporary[sidecar_path(path)].write_bytes(json_bytes(content))
+                    with closing(file.write(temporary[path])) as steps:
+                        for _ in steps:
+                            done += 1
+                            yield done
 
     def exported(self) -> Exported:
         """For the user, once it is written."""
@@ -119,8 +125,7 @@ class ExportPlan:
             f"{overlapping} voxels belong to several segments: they went to the later one in the table. "
             f"The other formats keep them all."
         )
-        paths = tuple(each for path in self.files for each in (path, sidecar_path(path)))
-        return Exported(paths, notice if overlapping else None)
+        return Exported(self.paths, notice if overlapping else None)
 
 
 def plan_export(
@@ -165,6 +170,15 @@ def provenance(work: Work, model: str = "") -> dict[str, Any]:
     return facts
 
 
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say which file it was that could not be written: a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
 def _label_map(segments: tuple[CopiedSegment, ...], work: Work) -> LabelMapFile:
     parts = LabelParts(segments, work.segmentation_node, work.volume)
     places = np.broadcast_to(np.zeros((), dtype=parts.dtype), work.volume.shape)
@@ -190,6 +204,7 @@ def _check(path: Path, kind: Format, overwrite: bool) -> None:
     for existing in (path, sidecar_path(path)):
         if existing.exists() and not overwrite:
             raise OutputError(f"{existing} exists already; choose another name, or allow replacing.")
+    check_sidecar(path)
 
 
 def _file_name(text: str) -> str:

@@ -8,11 +8,10 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
-import qt
-
 from SAMFinetuneLib.export_plan import Exported, ExportPlan, Format, plan_export
 from SAMFinetuneLib.prompter import Prompter
 from SAMFinetuneLib.signal import Signal
+from SAMFinetuneLib.timers import make_timer
 from SAMFinetuneLib.work import Work
 from SAMFinetuneLogic.errors import Cancelled, InputError
 from SAMFinetuneLogic.wording import some_slices
@@ -65,9 +64,7 @@ class Exporting:
         self._plan: ExportPlan | None = None
         self._steps: Generator[int] | None = None
         self._left_out = 0
-        self._timer = qt.QTimer()
-        self._timer.setInterval(0)
-        self._timer.connect("timeout()", self._step)
+        self._timer = make_timer(self._step, 0)
 
     @property
     def running(self) -> bool:

@@ -8,13 +8,15 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import qt
+import slicer
 
 from SAMFinetuneLib.signal import Signal
+from SAMFinetuneLib.timers import make_timer
 from SAMFinetuneLib.work import Work
 from SAMFinetuneLogic.errors import ModelError
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.labels import LabelMap
+from SAMFinetuneLogic.mrml.names import without_names
 from SAMFinetuneLogic.prompting.session import PredictionRequest
 from SAMFinetuneLogic.prompting.slice_image import SliceImage
 from SAMFinetuneLogic.propagation.options import PropagationOptions
@@ -60,19 +62,19 @@ class Inference:
         self._focus: tuple[int, SliceIndex] | None = None
         self._focus_failed = False
         self._found = False
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_MS)
-        self._timer.connect("timeout()", self.poll)
+        self._lacking: ModelError | None = None
+        self._timer = make_timer(self.poll, POLL_MS)
 
     @property
     def client(self) -> InferenceClient:
         """The client; the process behind it starts with the first question.
 
         Raises:
-            ModelError: PyTorch is not installed.
+            ModelError: PyTorch is not installed, or the model's file is not here.
         """
-        if not self._installed():
-            raise ModelError(NOT_INSTALLED)
+        self._look()
+        if self._lacking is not None:
+            raise self._lacking
         if self._client is None:
             self._client = self._make_client()
             self._client.on_notice = self._on_notice
@@ -80,12 +82,12 @@ class Inference:
         return self._client
 
     def start(self) -> None:
-        """Load the chosen model, if it is not loaded already. Without PyTorch, the status says what to do."""
-        if not self._installed():
-            self._loaded = None
-            self._set_status(NOT_INSTALLED)
+        """Load the chosen model, if it is not loaded already. Where something lacks, the status says what to do."""
+        choice = self._look()
+        if choice is None:
+            self._loaded = self.info = None
+            self._set_status(str(self._lacking))
             return
-        choice = self._choice()
         if choice == self._loaded:
             return
         self._loaded, self.info, self._focus = choice, None, None
@@ -105,8 +107,8 @@ class Inference:
             None if there can be no answer; ``on_failure`` has been called then.
         """
         self.start()
-        if not self._installed():
-            on_failure(ModelError(NOT_INSTALLED))
+        if self._lacking is not None:
+            on_failure(self._lacking)
             return None
         image = SliceImage.of(work.volume, request.target.slice, work.window)
         task: Task | None = None
@@ -126,7 +128,7 @@ class Inference:
         """Encode this slice now and its neighbours after it; what was planned before is dropped."""
         self.start()
         key = (work.number, slice_index)
-        if key != self._focus and self._installed():
+        if key != self._focus and self._lacking is None:
             self._focus, self._focus_failed = key, False
 
             def encoded(entry: SliceIndex) -> None:
@@ -142,7 +144,7 @@ class Inference:
 
     def preparing(self, work: Work, slice_index: SliceIndex) -> bool:
         """Whether a slice is being encoded, or about to be. If not, a prompt on it is answered all the same."""
-        return self._focus == (work.number, slice_index) and not self._focus_failed and self._installed()
+        return self._focus == (work.number, slice_index) and not self._focus_failed and self._lacking is None
 
     def propagate(
         self,
@@ -166,8 +168,8 @@ class Inference:
         self.changed.emit()
 
     def log_text(self) -> str:
-        """The last lines of the process's own log."""
-        return "" if self._client is None else self._client.log_text()
+        """The last lines of the process's own log, without the names of the scene."""
+        return "" if self._client is None else _discreet(self._client.log_text())
 
     def poll(self) -> None:
         """Take what has come; the timer calls it."""
@@ -183,27 +185,33 @@ class Inference:
         if client is not None:
             client.close()
 
-    def _installed(self) -> bool:
-        """Whether PyTorch is there; nothing is imported for that."""
-        if not self._found:
-            self._found = importlib.util.find_spec("torch") is not None
-        return self._found
+    def _look(self) -> ModelChoice | None:
+        """What to load; None where something lacks for it. Nothing is imported for that."""
+        self._lacking = None
+        self._found = self._found or importlib.util.find_spec("torch") is not None
+        try:
+            if not self._found:
+                raise ModelError(NOT_INSTALLED)
+            return self._choice()
+        except ModelError as error:
+            self._lacking = error
+            return None
 
     def _on_loaded(self, info: Any) -> None:
         self.info = info
         self._set_status(" ".join((str(info), *info.warnings)))
 
     def _on_load_failure(self, error: Exception) -> None:
-        _log.error("The model could not be loaded: %s", error)
+        _log.error("The model could not be loaded: %s", _discreet(error))
         self._set_status(str(error))
 
     def _on_focus_failure(self, error: Exception) -> None:
-        _log.warning("A slice was not encoded: %s", error)
+        _log.warning("A slice was not encoded: %s", _discreet(error))
         self._focus_failed = True
         self._set_status(str(error))
 
     def _on_notice(self, notice: Notice) -> None:
-        _log.warning("%s %s", notice.text, notice.details)
+        _log.warning("%s", _discreet(f"{notice.text} {notice.details}"))
         if notice.restarted:
             self._encoded.clear()
         self.noticed.emit(notice.text)
@@ -212,3 +220,7 @@ class Inference:
     def _set_status(self, text: str) -> None:
         self.status = text
         self.changed.emit()
+
+
+def _discreet(said: object) -> str:
+    return without_names(str(said), slicer.mrmlScene)

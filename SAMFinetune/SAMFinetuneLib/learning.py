@@ -12,14 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import qt
-
 from SAMFinetuneLib.inference import Inference
 from SAMFinetuneLib.job_list import JobList
 from SAMFinetuneLib.preferences import Preferences
 from SAMFinetuneLib.prompter import Prompter
 from SAMFinetuneLib.python_process import python_command, python_environment
 from SAMFinetuneLib.signal import Signal
+from SAMFinetuneLib.timers import make_timer
 from SAMFinetuneLogic.errors import InputError, OutputError
 from SAMFinetuneLogic.finetuning.strategy import Mode
 from SAMFinetuneLogic.jobs.folder import LIVE, JobFolder, Status
@@ -92,9 +91,7 @@ class Learning:
         self._model, self._apply_adapter = model, apply_adapter
         self._tail: Any = None
         self._launcher: subprocess.Popen[bytes] | None = None
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_MS)
-        self._timer.connect("timeout()", self.poll)
+        self._timer = make_timer(self.poll, POLL_MS)
 
     @property
     def running(self) -> bool:
@@ -111,12 +108,14 @@ class Learning:
         ]
         return tuple(sorted(set.intersection(*found))) if found else ()
 
-    def start(self, strategy: str = RECOMMENDED, mode: Mode = "prompts") -> JobFolder:
+    def start(self, strategy: str = RECOMMENDED, mode: Mode = "prompts", **changes: Any) -> JobFolder:
         """Freeze the annotated slices into a job folder and start the job; returns at once.
 
         Args:
             strategy: such as "lora-encoder-decoder" or "adapter-decoder".
             mode: "prompts" makes clicks and boxes better answered; "automatic" segments whole volumes without any.
+            changes: of the loop's settings (``LoopSettings``), such as ``steps=50``; by default it is recommended how
+                long the job lasts.
 
         Raises:
             InputError: a job runs, too few slices are annotated, or the model is not loaded.
@@ -136,7 +135,8 @@ class Learning:
         work, axis = self._prompter.work, self._prompter.slice.axis
         labels = training_labels(work.segmentation_node, work.volume, axis)
         if len(labels.indices) < MIN_SLICES:
-            raise InputError(f"Annotate at least {MIN_SLICES} slices first: some are held out to judge the result.")
+            few = f"Annotate at least {MIN_SLICES} slices first: some are held out to judge the result."
+            raise InputError(" ".join((few, *labels.notices)))
         automatic = mode == "automatic"
         data = labelled_slices(work.volume, labels.labels, work.window, axis, labels.indices, turned=automatic)
         data = replace(data, images=("image 1",))  # the volume's name may be the patient's
@@ -146,7 +146,7 @@ class Learning:
             model_sha256=self._inference.info.sha256,
             strategy=chosen,
             mode=mode,
-            settings=settings_for(chosen.preset, len(parts.train), mode),
+            settings=settings_for(chosen.preset, len(parts.train), mode, **changes),
             device=self._preferences.device,
         )
         folder = self._preferences.job_folder / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")

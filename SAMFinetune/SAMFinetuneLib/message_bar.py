@@ -4,10 +4,12 @@ import logging
 import traceback
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from SAMFinetuneLib.signal import Signal
 from SAMFinetuneLogic.errors import Cancelled, SAMFinetuneError
+from SAMFinetuneLogic.mrml.names import without_names
 
 _log = logging.getLogger(__name__)
 
@@ -54,11 +56,15 @@ class MessageBar:
         return self.label.text if not self.frame.isHidden() else ""
 
     def show_error(self, error: BaseException) -> None:
-        """Show an exception. One of ours says what to do; any other is a defect, and says where to look."""
+        """Show an exception. One of ours says what to do; any other is a defect, and says where to look.
+
+        The log and the details hold no names of the scene.
+        """
         if isinstance(error, Cancelled):
             self.show_notice(str(error))
             return
-        self.details = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        details = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        self.details = without_names(details, slicer.mrmlScene)
         if isinstance(error, SAMFinetuneError):
             text = str(error)
         else:

@@ -97,9 +97,13 @@ class ModulePanel(VTKObservationMixin):
         self.bench.save()
 
     def cleanup(self) -> None:
-        """The module is unloaded or the application ends."""
-        self.toolbelt.take("")
-        self.shortcuts.remove()
+        """The application ends, or a developer reloads the module: nothing of it may stay behind.
+
+        "Reload" does not say :meth:`exit`, and hides the old widgets instead of deleting them; with them, Qt would
+        keep all that their signals are connected to.
+        """
+        if self._entered:
+            self.exit()
         self.removeObservers()
         self.saves.stop()
         self._observe_state(None)
@@ -108,6 +112,7 @@ class ModulePanel(VTKObservationMixin):
         self.markers.close()
         self.bench.close()
         self.log.close()
+        self.widget.deleteLater()
 
     def set_scene(self, scene: Any) -> None:
         """Follow a scene."""

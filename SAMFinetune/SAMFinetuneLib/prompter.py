@@ -1,6 +1,5 @@
 """From prompts to a preview, and from the preview to the segment. No Qt: answers come by callback."""
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,19 +8,17 @@ from typing import Any
 import numpy as np
 
 from SAMFinetuneLib.inference import Inference
+from SAMFinetuneLib.questions import Questions
 from SAMFinetuneLib.signal import Signal
 from SAMFinetuneLib.work import Work
 from SAMFinetuneLogic.errors import GeometryError, InputError
 from SAMFinetuneLogic.imaging.axes import Axis, SliceIndex
 from SAMFinetuneLogic.mrml.annotated import mark_annotated
 from SAMFinetuneLogic.mrml.markups import prompts_of
-from SAMFinetuneLogic.mrml.segments import segment_ids
 from SAMFinetuneLogic.prompting.candidates import Candidates
+from SAMFinetuneLogic.prompting.placement import slices_of
 from SAMFinetuneLogic.prompting.prompts import BoxPrompt, PointPrompt, Position, Prompt, ScribblePrompt
-from SAMFinetuneLogic.prompting.session import PredictionRequest
 from SAMFinetuneLogic.prompting.session_state import PlacedPrompt, Target
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,13 +60,10 @@ class Prompter:
         self.before_accept: Callable[[], None] = _nothing
         self.before_use: Callable[[], Any] = _nothing
         self.notices: tuple[str, ...] = ()
-        self._inference = inference
+        self._questions = Questions(inference, self._on_answer, self._on_failure)
         self._work: Work | None = None
         self._segment = ""
         self._slice = SliceIndex("k", 0)
-        self._asked: dict[Target, int] = {}
-        self._sharpened: dict[Target, int] = {}
-        self._failed: dict[Target, int] = {}
         self._prompted_at: float | None = None
 
     # Where
@@ -110,8 +104,7 @@ class Prompter:
     def set_work(self, work: Work | None) -> None:
         """Go to another volume or segmentation."""
         self._work = work
-        self._forget_asked()
-        self._failed.clear()
+        self._questions.begin(work)
         self.refresh()
 
     def set_segment(self, segment_id: str) -> None:
@@ -154,10 +147,14 @@ class Prompter:
 
         Raises:
             InputError: nothing of it is placed, or it is of another kind.
+            GeometryError: a part of it lies outside of the volume; nothing of it is taken then.
         """
-        prompts = prompts_of(markups_node, self.work.volume, self._slice.axis)
+        volume, axis = self.work.volume, self._slice.axis
+        prompts = prompts_of(markups_node, volume, axis)
         if not prompts:
             raise InputError(f"Nothing of {markups_node.GetName()} is placed yet: click in a slice view.")
+        for prompt in prompts:
+            slices_of(volume, prompt, axis)
         return tuple(self.add(prompt) for prompt in prompts)
 
     def add(self, prompt: Prompt, axis: Axis | None = None) -> int:
@@ -204,19 +201,20 @@ class Prompter:
     @property
     def owed(self) -> int:
         """How many slices the model still has to answer."""
-        return sum(not self._is_failed(target) for target in self._unanswered())
+        return sum(not self._questions.is_failed(target) for target in self._questions.unanswered())
 
     @property
     def failed_targets(self) -> tuple[Target, ...]:
         """The targets whose prompts were not answered; they are asked again once a prompt of theirs changes."""
-        return tuple(target for target in self._unanswered() if self._is_failed(target))
+        return tuple(target for target in self._questions.unanswered() if self._questions.is_failed(target))
 
     @property
     def pending(self) -> tuple[Target, ...]:
         """The targets with a preview that is not accepted, of all segments and slices."""
         if self._work is None:
             return ()
-        return tuple(target for target in self._targets() if self._work.session.candidates(target) is not None)
+        session = self._work.session
+        return tuple(target for target in self._questions.targets() if session.candidates(target) is not None)
 
     def next_candidate(self) -> None:
         """Show another mask that the prompts may have meant."""
@@ -225,9 +223,7 @@ class Prompter:
             raise InputError("There is no mask on this slice yet: click a point or draw a box first.")
         session.choose_next(target)
         self.refresh()
-        request = session.request(target)
-        if request is not None and request.alternatives and self._sharpened.get(target) != request.revision:
-            self._predict(request)
+        self._questions.sharpen(target)
 
     def accept(self) -> Accepted:
         """Write all previews to their segments, in one step of the Segment Editor's undo for each axis.
@@ -258,8 +254,7 @@ class Prompter:
             if written.notice:
                 notices.append(written.notice)
         work.clear_session()
-        self._forget_asked()
-        self._failed.clear()
+        self._questions.begin(work)
         self.refresh()
         self.accepted.emit()
         return Accepted(len(pending), changed, " ".join(dict.fromkeys(notices)) or None)
@@ -275,7 +270,7 @@ class Prompter:
 
     def confirm(self, target: Target) -> None:
         """As :meth:`mark_done`, for any segment and slice."""
-        if self.work.session.candidates(target) is not None or target in self._unanswered():
+        if self.work.session.candidates(target) is not None or target in self._questions.unanswered():
             self.accept()
         self.before_accept()
         mark_annotated(self.work.segmentation_node, [target.segment], self.work.volume, [target.slice])
@@ -308,81 +303,29 @@ class Prompter:
 
     def refresh(self) -> None:
         """Ask the model what is not asked yet and show what is known."""
+        if self._questions.unanswered():
+            self.before_use()
+            self._questions.ask(self.target)
         if self._work is not None:
-            self._ask()
             self._show()
         self.changed.emit()
 
     def ask_again(self) -> None:
         """Ask once more what is not answered: the process behind the model was restarted."""
-        self._forget_asked()
-        self._failed.clear()
+        self._questions.begin(self._work)
         self.refresh()
 
-    def _targets(self) -> list[Target]:
-        """All that is prompted; prompts of a removed segment wait for its return by undo."""
-        if self._work is None:
-            return []
-        there = set(segment_ids(self._work.segmentation_node))
-        return [target for target in self._work.session.prompted_targets() if target.segment in there]
+    def _on_answer(self, target: Target, candidates: Candidates) -> None:
+        self.notices = candidates.notices
+        if target == self.target and self._prompted_at is not None:
+            self._show()
+            self.answered.emit(time.perf_counter() - self._prompted_at)
+            self._prompted_at = None
+        self.refresh()
 
-    def _is_failed(self, target: Target) -> bool:
-        return self._failed.get(target) == self.work.session.revision(target)
-
-    def _unanswered(self) -> list[Target]:
-        """The targets that the model has to answer, the slice shown first."""
-        if self._work is None:
-            return []
-        session = self._work.session
-        targets = [
-            target
-            for target in self._targets()
-            if session.candidates(target) is None and session.request(target) is not None
-        ]
-        return sorted(targets, key=lambda t: (t != self.target, abs(t.slice.index - self._slice.index)))
-
-    def _forget_asked(self) -> None:
-        self._asked.clear()
-        self._sharpened.clear()
-
-    def _ask(self) -> None:
-        for target in self._unanswered():
-            session = self.work.session
-            if self._asked.get(target) == session.revision(target):
-                continue
-            request = session.request(target)
-            assert request is not None
-            self._asked[target] = request.revision
-            self._predict(request)
-
-    def _predict(self, request: PredictionRequest) -> None:
-        session = self.work.session
-        if request.alternatives:
-            self._sharpened[request.target] = request.revision
-        self._inference.predict(
-            self.work,
-            request,
-            lambda answer: self._on_answer(session, request, answer),
-            lambda error: self._on_failure(session, request, error),
-        )
-
-    def _on_answer(self, session: Any, request: PredictionRequest, candidates: Candidates) -> None:
-        if self._work is None or session is not self._work.session:
-            return
-        if session.apply_result(request, candidates):
-            self.notices = candidates.notices
-            if request.target == self.target and self._prompted_at is not None:
-                self._show()
-                self.answered.emit(time.perf_counter() - self._prompted_at)
-                self._prompted_at = None
-            self.refresh()
-
-    def _on_failure(self, session: Any, request: PredictionRequest, error: Exception) -> None:
+    def _on_failure(self, error: Exception) -> None:
         self._prompted_at = None
-        _log.error("A prompt was not answered: %s", error)
-        if self._work is not None and session is self._work.session:
-            self._failed[request.target] = request.revision
-            self.changed.emit()
+        self.changed.emit()
         self.failed.emit(error)
 
     def _show(self) -> None:

@@ -62,6 +62,7 @@ class Propagation:
         self.summary = ""
         self.result: PropagationResult | None = None
         self._inference, self._prompter, self._review = inference, prompter, review
+        self._run: PropagationRun | None = None
         self._running: Task | None = None
         self._writing, self._undo = writing, undo
         self._written: Result | None = None
@@ -120,7 +121,12 @@ class Propagation:
             raise InputError(f"Every slice along {axis} is annotated: there is nothing to fill in.")
         run = plan_run(work, axis, annotated, options or PropagationOptions())
         self._say({}, "")
-        self._ask(run)
+        self._run = run
+        try:
+            self._ask(run)
+        except Exception:
+            self._end()
+            raise
         self.changed.emit()
 
     def cancel(self) -> None:
@@ -142,7 +148,7 @@ class Propagation:
             self._writing.finish()
         else:
             self._writing.drop(self._written)
-            self._written = None
+            self._run = self._written = None
         stopped = self.running
         self.cancel()
         self.result = None
@@ -170,8 +176,8 @@ class Propagation:
                 self.summary = summary
                 self.changed.emit()
 
-    def _on_progress(self, done: int, total: int) -> None:
-        if self._running is not None:
+    def _on_progress(self, run: PropagationRun, done: int, total: int) -> None:
+        if self._run is run:
             self.done, self.total = done, total
             self.changed.emit()
 
@@ -184,13 +190,13 @@ class Propagation:
             run.work,
             run.labels,
             chosen,
-            self._on_progress,
+            lambda done, total: self._on_progress(run, done, total),
             lambda result: self._on_done(run, segments, result),
-            self._on_failure,
+            lambda error: self._on_failure(run, error),
         )
 
     def _on_done(self, run: PropagationRun, segments: Sequence[str], result: "PropagationResult") -> None:
-        if self._running is None or run.work is not self._work_now():
+        if self._run is not run or run.work is not self._work_now():
             return
         run.labels = result.labels
         run.results += [(segment, run.values[segment], result) for segment in segments]
@@ -199,7 +205,7 @@ class Propagation:
                 self._ask(run)
                 return
         except Exception as error:  # the segment or its node may be gone by now
-            self._on_failure(error)
+            self._on_failure(run, error)
             return
         self.done = self.total = 0
         self._running, self._written = None, self._result(run, result)
@@ -224,7 +230,7 @@ class Propagation:
             self._on_step,
             done,
             taken_back,
-            self._on_failure,
+            lambda error: self._on_failure(run, error),
             self._undo,
         )
 
@@ -236,8 +242,8 @@ class Propagation:
         self.done, self.total = done, total
         self.changed.emit()
 
-    def _on_failure(self, error: Exception) -> None:
-        if self.running:
+    def _on_failure(self, run: PropagationRun, error: Exception) -> None:
+        if self._run is run:  # a cancelled one says so later, when another may be at work
             self._end()
             self.failed.emit(error)
 
@@ -248,6 +254,6 @@ class Propagation:
             return None
 
     def _end(self) -> None:
-        self._running = self._written = None
+        self._run = self._running = self._written = None
         self.done = self.total = 0
         self.changed.emit()

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import qt
-
 from SAMFinetuneLib.collection import Collection
 from SAMFinetuneLib.learning import Learning
 from SAMFinetuneLib.prompter import Prompter
 from SAMFinetuneLib.review import Review
+from SAMFinetuneLib.timers import make_timer
 from SAMFinetuneLib.work import Work
 from SAMFinetuneLogic.errors import GeometryError, InputError
 from SAMFinetuneLogic.imaging.axes import SliceIndex
@@ -28,7 +27,7 @@ class SceneRecord:
     while the user works.
 
     Args:
-        save: called a moment after :meth:`save_soon`.
+        save: a method, called a moment after :meth:`save_soon`.
     """
 
     def __init__(
@@ -38,10 +37,7 @@ class SceneRecord:
         self.pending = False
         """Whether something is to be saved."""
         self._missing_adapter: FileReference | None = None
-        self._timer = qt.QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_DELAY_MS)
-        self._timer.connect("timeout()", save)
+        self._timer = make_timer(save, _DELAY_MS, once=True)
 
     def save_soon(self, *_: Any) -> None:
         """Something has changed."""

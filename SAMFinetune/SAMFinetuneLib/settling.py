@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-import qt
+from SAMFinetuneLib.timers import make_timer
 
 _QUIET_MS = 250
 
@@ -21,10 +21,7 @@ class Settling:
     def __init__(self, follow: Callable[[], None]) -> None:
         self._follow = follow
         self._pending = False
-        self._timer = qt.QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_QUIET_MS)
-        self._timer.connect("timeout()", self.now)
+        self._timer = make_timer(self.now, _QUIET_MS, once=True)
 
     def change(self, later: bool = False) -> None:
         """Something has changed.

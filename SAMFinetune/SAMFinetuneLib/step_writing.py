@@ -8,9 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import qt
-
 from SAMFinetuneLib.signal import Signal
+from SAMFinetuneLib.timers import make_timer
 from SAMFinetuneLogic.mrml.editing import Written
 
 Steps = Iterator[tuple[int, int, Written]]
@@ -53,9 +52,7 @@ class StepWriting:
     def __init__(self) -> None:
         self.changed = Signal()
         self._queue: deque[Result] = deque()
-        self._timer = qt.QTimer()
-        self._timer.setInterval(0)
-        self._timer.connect("timeout()", self._step)
+        self._timer = make_timer(self._step, 0)
 
     @property
     def running(self) -> bool:

@@ -7,13 +7,8 @@
 >>> bench.propagation.start()
 """
 
-import logging
 from collections.abc import Callable
 from typing import Any
-
-import qt
-import slicer
-from slicer.util import VTKObservationMixin
 
 from SAMFinetuneLib.applying import Applying
 from SAMFinetuneLib.collection import Collection
@@ -23,6 +18,7 @@ from SAMFinetuneLib.learning import Learning
 from SAMFinetuneLib.long_work import LongWork
 from SAMFinetuneLib.model_choice import model_choice
 from SAMFinetuneLib.navigation import Navigation
+from SAMFinetuneLib.node_watch import NodeWatch
 from SAMFinetuneLib.parameter_node import ModuleState
 from SAMFinetuneLib.preferences import Preferences
 from SAMFinetuneLib.presence import Presence
@@ -30,7 +26,6 @@ from SAMFinetuneLib.prompter import Prompter
 from SAMFinetuneLib.propagation import Propagation
 from SAMFinetuneLib.review import Review
 from SAMFinetuneLib.scene_record import SceneRecord
-from SAMFinetuneLib.settling import Settling
 from SAMFinetuneLib.signal import Signal
 from SAMFinetuneLib.step_writing import StepWriting
 from SAMFinetuneLib.views import SliceViews
@@ -38,19 +33,15 @@ from SAMFinetuneLib.work import Work, new_segmentation, open_work
 from SAMFinetuneLogic.errors import Cancelled, InputError, SAMFinetuneError
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID
-from SAMFinetuneLogic.mrml.hand_edits import HandEdits
 from SAMFinetuneLogic.mrml.segments import add_segment, segment_ids, segmentation_of
 from SAMFinetuneLogic.prompting.session import InteractiveSession
 from SAMFinetuneLogic.worker.interface import InferenceClient
 from SAMFinetuneLogic.worker.requests import ModelChoice
 
-_log = logging.getLogger(__name__)
-
-_HAND_EDIT_DELAY_MS = 150
 _STOPPED = "The propagation was stopped: its volume, window or segmentation is another one now. Propagate again."
 
 
-class Workbench(VTKObservationMixin):
+class Workbench:
     """Holds what is under work and keeps its parts together.
 
     Args:
@@ -65,7 +56,6 @@ class Workbench(VTKObservationMixin):
     """
 
     def __init__(self, make_client: Callable[[], InferenceClient]) -> None:
-        super().__init__()
         self.changed = Signal()
         self.problem = Signal()
         self.preferences = Preferences()
@@ -101,13 +91,8 @@ class Workbench(VTKObservationMixin):
         self.undo_editor: Callable[[], None] | None = None
         self.redo_editor: Callable[[], None] | None = None
         self._opened: tuple[Any, ...] = ()
-        self._hand_edits: HandEdits | None = None
         self._updating = False
-        self._look_timer = qt.QTimer()
-        self._look_timer.setSingleShot(True)
-        self._look_timer.setInterval(_HAND_EDIT_DELAY_MS)
-        self._look_timer.connect("timeout()", self.collect_hand_edits)
-        self._moves = Settling(self._follow_volume)
+        self._watch = NodeWatch(self.collect_hand_edits, self.update, self._follow_volume, lambda: self._updating)
         self.prompter.before_use = self._work_now
         self.prompter.before_accept = self.writing.finish
         for signal in (self.prompter.accepted, self.writing.changed):
@@ -251,9 +236,12 @@ class Workbench(VTKObservationMixin):
     # The scene
 
     def collect_hand_edits(self) -> None:
-        """Slices on which the user has drawn in the Segment Editor count as annotated."""
-        segment = self.prompter.target.segment
-        if self._hand_edits is not None and segment and self._hand_edits.collect(segment):
+        """Slices on which the user has drawn in the Segment Editor count as annotated; names and colours are shown."""
+        drawn = self._watch.collect(self.prompter.target.segment)
+        if self._watch.renamed():
+            self.prompter.refresh()  # the preview has the segment's colour
+            self.changed.emit()
+        elif drawn:
             self.changed.emit()
         self._look_at_results()
 
@@ -283,7 +271,6 @@ class Workbench(VTKObservationMixin):
         """End everything, the inference process included."""
         self.views.detach()
         self._close_work()
-        self.removeObservers()
         self.applying.forget()
         self.learning.close()
         self.inference.close()
@@ -330,16 +317,7 @@ class Workbench(VTKObservationMixin):
         except SAMFinetuneError as error:
             self.problem.emit(error)  # the volume opens all the same, with an empty session
         self.work = work
-        self._hand_edits = HandEdits(segmentation_node, work.volume, lambda: self.prompter.slice.axis)
-        edits = slicer.vtkSegmentation.SourceRepresentationModified, slicer.vtkSegmentation.SegmentModified  # and undo
-        for event in edits:
-            self.addObserver(segmentation_node, event, self._on_segmentation_edited)
-        for event in (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved):
-            self.addObserver(segmentation_node, event, self._on_segments_changed)
-        # Another place, spacing or direction of its own is a plain modification.
-        for event in (volume_node.ImageDataModifiedEvent, volume_node.TransformModifiedEvent, "ModifiedEvent"):
-            self.addObserver(volume_node, event, self._on_volume_changed)
-        self.addObserver(segmentation_node, segmentation_node.TransformModifiedEvent, self._on_volume_changed)
+        self._watch.follow(work, lambda: self.prompter.slice.axis)
         self.prompter.set_work(work)
         if said is not None:
             self.propagation.take_up(work, said)
@@ -351,27 +329,13 @@ class Workbench(VTKObservationMixin):
     def _close_work(self) -> bool:
         stopped = self.propagation.forget()
         self.review.clear()
-        self.removeObservers()
-        self._look_timer.stop()
+        self._watch.stop()
         self.record.forget()
-        self._hand_edits = None
-        self._moves.forget()
         work, self.work, self._opened = self.work, None, ()
         self.prompter.set_work(None)
         if work is not None:
             work.close()
         return stopped
-
-    def _on_segmentation_edited(self, *_: Any) -> None:
-        self._look_timer.start()
-
-    def _on_segments_changed(self, *_: Any) -> None:
-        self._look_timer.start()  # not at once: undo removes all segments before it brings them back
-        self.update()
-
-    def _on_volume_changed(self, *_: Any) -> None:
-        if self.work is not None and self.work.moved:
-            self._moves.change(later=self._updating)
 
     def _follow_volume(self) -> None:
         if self.work is not None and self.work.moved:
@@ -392,5 +356,5 @@ class Workbench(VTKObservationMixin):
 
     def _work_now(self) -> Work | None:
         if not self._updating:
-            self._moves.now()
+            self._watch.catch_up()
         return self.work

@@ -26,15 +26,19 @@ def write_sidecar(
     The provenance (image, model and hash, prompts, window, version) is written as the caller gives it.
     """
     path = sidecar_path(label_map)
-    content = {
+    write_json(path, sidecar_content(label_map.name, segments, provenance), overwrite)
+    return path
+
+
+def sidecar_content(name: str, segments: Sequence[Segment], provenance: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What stands in the sidecar of the label map ``name``."""
+    return {
         "format": FORMAT,
         "version": VERSION,
-        "label_map": label_map.name,
+        "label_map": name,
         "segments": [{"value": s.value, "name": s.name, "color": [round(c, 6) for c in s.color]} for s in segments],
         "provenance": dict(provenance or {}),
     }
-    write_json(path, content, overwrite)
-    return path
 
 
 def check_sidecar(label_map: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_download_that_breaks_off_leaves_the_scene_and_says_what_to_do(blocks,
     assert run_until(lambda: not panel.download.running, 120)
     assert broken_line.asked and broken_line.asked[0].startswith(b"CONNECT")
     assert panel.download.error is not None
-    assert "SAMFINETUNE_MODELS" in panel.messages.text  # by hand, where there is no line
+    assert "by hand into the offline folder" in panel.messages.text  # where there is no line
     panel.messages.copy_button.click()
     import qt
 

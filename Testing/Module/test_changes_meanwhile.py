@@ -7,6 +7,8 @@ from test_undo_while_writing import block, propagate_half, tall, tower, until_wr
 
 from SAMFinetuneLogic.errors import ModelError
 from SAMFinetuneLogic.imaging.axes import SliceIndex
+from SAMFinetuneLogic.models.catalogue import find_entry
+from SAMFinetuneLogic.models.store import ModelStore
 
 
 def state_of(opened):
@@ -15,6 +17,14 @@ def state_of(opened):
 
 def choose(selector, text):
     selector.setCurrentIndex(selector.findText(text))
+
+
+def choose_another_model(ui):
+    """Its file is here; what is in it does not matter to the client of these tests."""
+    path = ModelStore().folder / find_entry("sam_vit_b").filename
+    path.parent.mkdir(parents=True)
+    path.touch()
+    ui.modelSelector.setCurrentIndex(ui.modelSelector.findData("sam_vit_b"))
 
 
 def test_a_slice_is_ready_for_the_window_that_it_was_encoded_with(blocks):
@@ -62,7 +72,7 @@ def test_a_propagation_goes_on_while_another_model_is_loaded(tower, what):  # no
     panel, bench = tower.panel, tower.bench
     panel.propagate.ui.propagateButton.click()
     if what == "model":
-        panel.input.ui.modelSelector.setCurrentIndex(panel.input.ui.modelSelector.findData("sam_vit_b"))
+        choose_another_model(panel.input.ui)
         assert bench.state.model == "sam_vit_b"
     else:
         choose(panel.input.ui.deviceSelector, "cpu")
@@ -77,7 +87,7 @@ def test_a_prompt_that_waits_is_answered_after_the_change(blocks, change):
     bench.prompter.add_point(ras_of(blocks, 5, 20, 25))
     assert bench.prompter.waiting
     if change == "model":
-        ui.modelSelector.setCurrentIndex(ui.modelSelector.findData("sam_vit_b"))
+        choose_another_model(ui)
     elif change == "device":
         choose(ui.deviceSelector, "cpu")
     else:

@@ -1,6 +1,8 @@
 """Export in steps: the user goes on meanwhile, and there are whole files or none."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import slicer
 from module_scene import BRIGHT, add_volume, straight_affine, until_exported
 from slicer_host.event_loop import run_for, run_until
 from slicer_host.stalls import StallMeter
+from small_disk import files_of_at_most
 
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 
@@ -157,3 +160,62 @@ def test_a_folder_that_is_a_file_is_named_and_the_next_export_works(full, tmp_pa
     begin(full, tmp_path / "folder")
     until_exported(full)
     assert (tmp_path / "folder" / "segmentation.nii.gz").is_file()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_full_disk_leaves_nothing_and_says_so(full, tmp_path, kind):
+    with files_of_at_most(2000):
+        begin(full, tmp_path, kind)
+        assert run_until(lambda: not full.bench.exporting.running, 20)
+    said = full.panel.export.messages.text
+    assert str(tmp_path / "segmentation") in said and "went wrong" not in said
+    assert everything(tmp_path) == [] and full.bench.exporting.result is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("what", ["the file", "its sidecar"])
+def test_all_files_take_their_places_or_none_does(full, tmp_path, kind, what):
+    """What is in the way was made after the export had begun: the other files are as they were."""
+    begin(full, tmp_path, kind)
+    until_exported(full)
+    *others, last = sorted(path for path in tmp_path.iterdir() if (path.suffix == ".json") == (what == "its sidecar"))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path != last}
+    full.bench.work.writer.write_slice(full.ids[0], SliceIndex("k", 79), np.ones(SHAPE[1:], bool))
+    full.panel.export.ui.exportOverwrite.checked = True
+    begin(full, tmp_path, kind)
+    until_half(full)
+    last.unlink()
+    (last / "something of the user's").mkdir(parents=True)
+    assert run_until(lambda: not full.bench.exporting.running, 20)
+    said = full.panel.export.messages.text
+    assert str(last) in said and "folder" in said and full.panel.export.ui.exportResult.text == ""
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    assert len(others) == (2 if kind == "nifti_files" else 0)
+
+
+def test_where_the_disk_knows_no_second_names_nothing_is_lost_either(full, tmp_path, monkeypatch):
+    """As on the file systems of memory sticks."""
+
+    def refuse(*_):
+        raise OSError("no second names here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    test_all_files_take_their_places_or_none_does(full, tmp_path, "nifti_files", "its sidecar")
+    begin_again = [path for path in tmp_path.iterdir() if path.is_dir()]
+    shutil.rmtree(begin_again[0])
+    begin(full, tmp_path, "nifti_files")
+    until_exported(full)
+    assert len(everything(tmp_path)) == 6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_tools_json_file_is_never_replaced(full, tmp_path, kind):
+    name = "segmentation_rod.json" if kind == "nifti_files" else "segmentation.json"
+    (tmp_path / name).write_text('{"RepetitionTime": 2.0}')
+    ui = full.panel.export.ui
+    ui.exportOverwrite.checked = True
+    ui.exportFolder.currentPath = str(tmp_path)
+    ui.formatSelector.setCurrentIndex(ui.formatSelector.findData(kind))
+    ui.exportButton.click()
+    assert "another tool's file" in full.panel.export.messages.text
+    assert everything(tmp_path) == [name] and "RepetitionTime" in (tmp_path / name).read_text()

@@ -105,6 +105,16 @@ def test_slices_that_are_left_out_are_named(without_launch):
     assert [entry.slice.index for entry in data.slices] == [3, 5, 7, 8]
 
 
+def test_too_few_slices_because_others_are_annotated_in_part_are_named(without_launch):
+    bench = without_launch.bench
+    bench.select_segment(bench.add_segment("other"))
+    bench.go_to(SliceIndex("k", 5))
+    bench.prompter.mark_done()
+    without_launch.panel.learn.ui.learnButton.click()
+    said = without_launch.panel.learn.messages.text
+    assert "at least 3" in said and "Slices 3, 4, 7, 8 are annotated for some of the segments only" in said
+
+
 def test_a_job_for_whole_volumes_learns_from_slices_turned_alike(without_launch):
     panel, bench = without_launch.panel.learn, without_launch.bench
     panel.ui.modeSelector.setCurrentIndex(1)

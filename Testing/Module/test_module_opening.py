@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import PySide6.QtCore as QtCore
+import slicer
 from module_scene import ras_of, settle
 from PySide6.QtTest import QTest
 
@@ -145,10 +146,37 @@ def test_folders_are_chosen_by_their_buttons(opened, tmp_path):
 
 
 def test_settings_persist(opened, tmp_path):
-    opened.panel.input.ui.deviceSelector.setCurrentIndex(1)
-    opened.panel.input.ui.jobFolder.currentPath = str(tmp_path / "jobs")
-    opened.panel.input.ui.cacheLimit.value = 128
-    from SAMFinetuneLib.preferences import Preferences
+    """They are there in the next session of Slicer, and hold for the model that is loaded then."""
+    from slicer_host.event_loop import run_for
+    from slicer_host.loading import close_module, open_module
 
-    again = Preferences()
-    assert again.device == "cpu" and again.job_folder == Path(tmp_path / "jobs") and again.cache_limit_mb == 128
+    inputs, prompt = opened.panel.input.ui, opened.panel.prompt.ui
+    inputs.deviceSelector.setCurrentIndex(1)
+    inputs.jobFolder.currentPath = str(tmp_path / "jobs")
+    inputs.modelFolder.currentPath = str(tmp_path / "models")
+    inputs.cacheLimit.value = 128
+    prompt.brushSize.value = 11.0
+    opened.bench.preferences.export_folder = tmp_path / "results"
+    again = open_module(sys.modules["SAMFinetune"])
+    panel = again.panel
+    run_for(0.02)
+    assert panel.input.ui.deviceSelector.currentData == "cpu" and panel.input.ui.cacheLimit.value == 128
+    assert panel.input.ui.jobFolder.currentPath == str(tmp_path / "jobs")
+    assert panel.input.ui.modelFolder.currentPath == str(tmp_path / "models")
+    assert panel.prompt.ui.brushSize.value == 11.0 and panel.toolbelt._brushes[0].diameter == 11.0
+    assert panel.export.ui.exportFolder.currentPath == str(tmp_path / "results")
+    choice = panel.bench.inference._choice()
+    assert (choice.device, choice.cache_mb) == ("cpu", 128)
+    assert panel.bench.preferences.job_folder == tmp_path / "jobs"
+    close_module(again)
+    slicer.modules.SAMFinetuneWidget = opened.widget
+
+
+def test_the_strategy_stands_behind_advanced_with_the_recommended_one_chosen(opened):
+    from SAMFinetuneLib.learning import RECOMMENDED
+
+    ui = opened.panel.learn.ui
+    assert ui.advancedSection.collapsed
+    assert ui.advancedSection._q.isAncestorOf(ui.strategySelector._q)
+    assert ui.strategySelector.currentData == RECOMMENDED and "recommended" in ui.strategySelector.currentText
+    assert ui.strategySelector.count > 3 and ui.modeSelector.currentData == "prompts"

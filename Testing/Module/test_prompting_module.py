@@ -265,3 +265,39 @@ def test_an_roi_is_a_box_through_its_slices_and_says_how_many_are_owed(blocks):
     assert panel.messages.text == "" and bench.prompter.owed == 3
     settle(blocks)
     assert bench.prompter.owed == 0 and bench.prompter.accept().slices == 3
+
+
+def test_points_of_which_one_lies_outside_leave_nothing(blocks):
+    points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "points")
+    points.AddControlPoint(*ras_of(blocks, 5, 20, 25))
+    points.AddControlPoint(*ras_of(blocks, 5, 20, 250))
+    blocks.panel.prompt.run(lambda: blocks.bench.prompter.add_markup(points))
+    assert "outside" in blocks.panel.prompt.messages.text and blocks.bench.prompter.prompts() == ()
+    points.RemoveNthControlPoint(1)
+    points.AddControlPoint(*ras_of(blocks, 5, 12, 15))
+    assert len(blocks.bench.prompter.add_markup(points)) == 2
+    settle(blocks)
+    assert blocks.bench.prompter.candidates.mask.any()
+
+
+def test_the_cursor_shows_each_tools_polarity_in_all_views(blocks):
+    """Green for inside, red for outside, neither for what is neutral; no tool, no cursor of ours."""
+    panel = blocks.panel.prompt
+    views = [view_of(blocks, name) for name in ("Red", "Green", "Yellow")]
+    own = [view.cursor().shape() for view in views]
+    for tool, button in panel.tool_buttons.items():
+        button.click()
+        assert panel.toolbelt.current == tool
+        for view in views:
+            assert signs_of(view.cursor().pixmap().toImage()) == (tool.endswith("positive"), tool.endswith("negative"))
+    panel.tool_buttons["paint_negative"].click()
+    assert panel.toolbelt.current == "" and [view.cursor().shape() for view in views] == own
+    assert all(view.cursor().pixmap().isNull() for view in views)
+
+
+def signs_of(image):
+    """Whether much of it is green, and whether much of it is red."""
+    assert not image.isNull()
+    colors = [image.pixelColor(x, y) for x in range(image.width()) for y in range(image.height())]
+    seen = [(color.red(), color.green()) for color in colors if color.alpha() > 128]
+    return sum(green > red + 60 for red, green in seen) > 50, sum(red > green + 60 for red, green in seen) > 50

@@ -1,7 +1,9 @@
 """What Slicer itself would refuse or take another way: the host is as particular, and the module fits."""
 
+import gc
+import weakref
+
 import PySide6.QtCore as QtCore
-import PySide6.QtWidgets as QtWidgets
 import pytest
 import slicer
 from module_scene import add_volume, ras_of, settle, straight_affine, two_blocks
@@ -9,8 +11,6 @@ from mouse import LEFT, drag, view_of
 from PySide6.QtTest import QTest
 from slicer_host.event_loop import run_for
 from slicer_host.loading import close_module, open_module
-from slicer_host.mrml_widgets import qMRMLWidget
-from slicer_host.pythonqt import wrap
 
 
 def test_the_phantom_is_registered_as_sample_data(opened, module_file):
@@ -126,6 +126,31 @@ def test_items_of_lists_are_made_by_the_list(host):
     assert names.item(0).text() == "a"
 
 
+def test_qt_keeps_what_a_signal_is_connected_to(host):
+    """Until it is disconnected, or the object that emits it is deleted: it is nothing for the garbage collector."""
+    import qt
+
+    alive = weakref.WeakSet()
+
+    class Owner:
+        def __init__(self):
+            alive.add(self)
+            self.timer = qt.QTimer()
+            self.timer.connect("timeout()", self.react)
+
+        def react(self):
+            pass
+
+    Owner()
+    gc.collect()
+    (kept,) = alive
+    assert kept.timer.disconnect("timeout()", kept.react)
+    assert not kept.timer.disconnect("timeout()", kept.react)
+    del kept
+    gc.collect()
+    assert not alive
+
+
 def test_an_older_slicer_is_told_what_it_needs(host, module_file, monkeypatch):
     monkeypatch.setattr(type(slicer.app), "minorVersion", 10)
     widget = open_module(module_file)
@@ -146,22 +171,3 @@ def test_nothing_is_observed_twice(blocks, recwarn):
     blocks.panel.ui.segmentEditor.setActiveEffectByName("Paint")
     blocks.panel.toolbelt.take("box")
     assert not blocks.bench.editor_node.GetActiveEffectName()
-
-
-def test_it_works_after_reload_without_being_entered_again(host, module_file, clients, monkeypatch, tmp_path):
-    """The developer's "Reload" makes the widget anew while the module is shown: Slicer calls ``setup`` only."""
-    monkeypatch.setenv("SAMFINETUNE_HOME", str(tmp_path))
-    slicer.mrmlScene.Clear(0)
-    monkeypatch.setattr(slicer.util, "selectedModule", lambda: "SAMFinetune")
-    widget = module_file.SAMFinetuneWidget(wrap(panel_of_slicer()))
-    widget.setup()
-    widget.panel.bench.open(add_volume(two_blocks(), straight_affine()))
-    assert widget.panel.bench.work is not None
-    close_module(widget)
-    slicer.mrmlScene.Clear(0)
-
-
-def panel_of_slicer():
-    panel = qMRMLWidget()
-    panel.setLayout(QtWidgets.QVBoxLayout())
-    return panel

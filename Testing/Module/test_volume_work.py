@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 import slicer
 from module_scene import ras_of, settle, two_blocks, until_exported
-from mouse import slice_node
+from mouse import slice_node, view_of
 from PySide6.QtTest import QTest
 from slicer_host.event_loop import run_for, run_until
 
@@ -315,3 +315,37 @@ def test_export_says_what_one_label_map_cannot_hold(propagated, tmp_path):
     assert panel.messages.text == ""
     each = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "each_Segment_1.nii.gz")))
     assert each[5][mask].all()
+
+
+def test_another_name_and_colour_are_shown_everywhere(propagated):
+    """As in the table of segments, or anywhere else in Slicer."""
+    bench, panel, view = propagated.bench, propagated.panel, view_of(propagated)
+    bench.go_to(SliceIndex("k", 5))
+    bench.prompter.add_point(ras_of(propagated, 5, 40, 50))
+    settle(propagated)
+    segment = bench.work.segmentation_node.GetSegmentation().GetSegment(bench.prompter.segment)
+    segment.SetName("left kidney")
+    segment.SetColor(0.0, 0.0, 1.0)
+    run_for(0.4)
+    assert panel.prompt.ui.sliceState.text.startswith("left kidney")
+    assert panel.propagate.ui.propagateState.text.startswith("left kidney")
+    rows = panel.review.ui.reviewTable.rowCount
+    assert rows and {panel.review.ui.reviewTable._q.item(row, 1).text() for row in range(rows)} == {"left kidney"}
+    inside = view.pixel_of(ras_of(propagated, 5, 42, 52))
+    red, _, blue = view.picture()[inside.y(), inside.x()].astype(int)
+    assert blue > red + 30  # of the preview
+
+
+def test_a_cancelled_run_does_not_end_the_next_one(blocks):
+    """The model says of a cancelled run that it has stopped when another one is at work."""
+    bench = blocks.bench
+    bench.prompter.add_point(ras_of(blocks, 5, 20, 25))
+    settle(blocks)
+    bench.prompter.accept()
+    ui = blocks.panel.propagate.ui
+    ui.propagateButton.click()
+    ui.propagateCancelButton.click()
+    ui.propagateButton.click()
+    assert run_until(lambda: not bench.propagation.running, 60)
+    assert bench.propagation.summary and blocks.panel.propagate.messages.text == ""
+    assert array_of(blocks, bench.prompter.segment)[4].any()

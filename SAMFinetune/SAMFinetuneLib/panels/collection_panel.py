@@ -11,6 +11,7 @@ from slicer.util import VTKObservationMixin
 from SAMFinetuneLib.collection import SUFFIX
 from SAMFinetuneLib.panels.panel import Panel
 from SAMFinetuneLib.thumbnails import thumbnail
+from SAMFinetuneLib.timers import make_timer
 from SAMFinetuneLib.workbench import Workbench
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.worker.answers import CollectionInfo
@@ -44,10 +45,7 @@ class CollectionPanel(Panel, VTKObservationMixin):
         collection.long.failed.connect(self.messages.show_error)
         bench.changed.connect(self.update)
         bench.learning.changed.connect(self._on_learning)
-        self._timer = qt.QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(50)
-        self._timer.connect("timeout()", self._show_volumes)
+        self._timer = make_timer(self._show_volumes, 50, once=True)
         self._on_learning()
 
     def set_scene(self, scene: Any) -> None:

@@ -35,13 +35,15 @@ class ReviewPanel(Panel):
         self.on_click(self.ui.annotateButton, bench.review.go_to_next_slice)
         self._shown: tuple[Any, ...] | None = None
         bench.review.changed.connect(self.update)
+        bench.changed.connect(self.update)
         self.update()
 
     def update(self) -> None:
         """Show the queue and the place in it."""
         review, work = self.bench.review, self.bench.review.work
-        if review.entries != self._shown:
-            self._shown = review.entries
+        shown = review.entries, self._names()
+        if shown != self._shown:
+            self._shown = shown
             self._fill()
         place = review.place
         count = len(review.entries)
@@ -66,6 +68,11 @@ class ReviewPanel(Panel):
         if count > MOST_ROWS:
             text += " " + _("The first {shown} are listed.").format(shown=MOST_ROWS)
         return " ".join((text, _("Correct a slice by prompts or by hand, or confirm it."), self.bench.review.note))
+
+    def _names(self) -> dict[str, str]:
+        work = self.bench.review.work
+        segments = {entry.segment for entry in self.bench.review.entries}
+        return {} if work is None else {segment: work.name(segment) for segment in segments}
 
     def _fill(self) -> None:
         table, work = self.ui.reviewTable, self.bench.review.work

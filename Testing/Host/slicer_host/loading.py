@@ -7,10 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import PySide6.QtWidgets as QtWidgets
+import shiboken6
 import slicer
 
-from slicer_host.mrml_widgets import qMRMLNodeComboBox, qMRMLWidget
-from slicer_host.pythonqt import wrap
+from slicer_host.mrml_widgets import qMRMLWidget
+from slicer_host.pythonqt import QtClass, wrap
+
+
+class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
+    """The panel of a scripted module, in which its Python widget builds."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+        self._widget: Any = None
+        self.setObjectName("panel")
+        self.setLayout(QtWidgets.QVBoxLayout())
+
+    def reload(self) -> None:
+        """Make the Python widget of the module as it is now, and set it up; ``slicer.modules`` has it then."""
+        name = f"{self._name}Widget"
+        self._widget = getattr(sys.modules[self._name], name)(wrap(self))
+        setattr(slicer.modules, name, self._widget)
+        self._widget.setup()
+
+    def self(self) -> Any:
+        """The Python widget."""
+        return self._widget
 
 
 def load_module(path: Path) -> types.ModuleType:
@@ -33,12 +56,12 @@ def load_module(path: Path) -> types.ModuleType:
 
 def open_module(module: types.ModuleType) -> Any:
     """Make the module's widget and enter it, as Slicer does when the user chooses the module."""
-    panel = qMRMLWidget()
-    panel.setObjectName("panel")
-    panel.setLayout(QtWidgets.QVBoxLayout())
-    widget = getattr(module, module.__name__ + "Widget")(wrap(panel))
-    slicer.app.moduleManager().modules[module.__name__].widget = widget
-    widget.setup()
+    name = module.__name__
+    slicer.qSlicerScriptedLoadableModuleWidget = QtClass(qSlicerScriptedLoadableModuleWidget)
+    panel = qSlicerScriptedLoadableModuleWidget(name)
+    slicer.app.moduleManager().modules[name].widgetRepresentation = lambda: wrap(panel)
+    panel.reload()
+    widget = panel.self()
     panel.resize(430, 900)
     panel.show()
     widget.enter()
@@ -49,8 +72,7 @@ def close_module(widget: Any) -> None:
     """Leave the module and delete its widget, as Slicer does when it ends."""
     widget.exit()
     widget.cleanup()
-    for child in widget.parent._q.findChildren(QtWidgets.QWidget):
-        if isinstance(child, qMRMLWidget | qMRMLNodeComboBox):
-            child.setMRMLScene(None)  # as the C++ destructors do
     widget.parent._q.close()
-    widget.parent._q.deleteLater()
+    shiboken6.delete(widget.parent._q)
+    slicer.app.moduleManager().modules[widget.moduleName].widgetRepresentation = lambda: None
+    delattr(slicer.modules, type(widget).__name__)

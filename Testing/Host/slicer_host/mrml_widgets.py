@@ -1,5 +1,6 @@
 """The qMRML widgets that the module uses, with the properties, methods and signals that it uses, and no others."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import PySide6.QtCore as QtCore
@@ -17,6 +18,24 @@ def _stored(name: str, kind: Any) -> Property:
         self._values[name] = value
 
     return Property(kind, read, write)
+
+
+class _Observers:
+    """Of a widget: they go with it, as by the destructor of Slicer's class."""
+
+    def __init__(self, owner: QtWidgets.QWidget) -> None:
+        self._tags: list[tuple[Any, int]] = []
+        owner.destroyed.connect(self.clear)
+
+    def observe(self, observed: Any, events: tuple[int, ...], react: Callable[[], None]) -> None:
+        """In place of what was observed before."""
+        self.clear()
+        self._tags = [(observed, observed.AddObserver(event, lambda *_: react())) for event in events]
+
+    def clear(self) -> None:
+        for observed, tag in self._tags:
+            observed.RemoveObserver(tag)
+        self._tags = []
 
 
 class qMRMLWidget(QtWidgets.QWidget):
@@ -63,7 +82,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             "selectNodeUponCreation": False,
         }
         self._scene: slicer.vtkMRMLScene | None = None
-        self._tags: list[int] = []
+        self._observers = _Observers(self)
         self._current: str | None = None
         self._box = QtWidgets.QComboBox()
         self._box.setObjectName("qt_node_box")
@@ -74,14 +93,12 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self.setEnabled(False)
 
     def setMRMLScene(self, scene: slicer.vtkMRMLScene | None) -> None:
-        for tag in self._tags:
-            self._scene.RemoveObserver(tag)
-        self._tags = []
+        self._observers.clear()
         self._scene = scene
         self.setEnabled(scene is not None)
         if scene is not None:
             events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent)
-            self._tags = [scene.AddObserver(event, lambda *_: self._refresh()) for event in events]
+            self._observers.observe(scene, events, self._refresh)
         self._refresh()
 
     def mrmlScene(self) -> slicer.vtkMRMLScene | None:
@@ -162,7 +179,7 @@ class qMRMLSegmentsTableView(qMRMLWidget):
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self._node: slicer.vtkMRMLSegmentationNode | None = None
-        self._tags: list[tuple[Any, int]] = []
+        self._observers = _Observers(self)
         self._values = {"headerVisible": True, "filterBarVisible": False, "readOnly": False}
         self._table = QtWidgets.QTableWidget(0, 2, self)
         self._table.setObjectName("qt_segments")
@@ -179,9 +196,7 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         layout.addWidget(self._table)
 
     def setSegmentationNode(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
-        for observed, tag in self._tags:
-            observed.RemoveObserver(tag)
-        self._tags = []
+        self._observers.clear()
         self._node = node
         if node is not None:
             events = (
@@ -189,7 +204,7 @@ class qMRMLSegmentsTableView(qMRMLWidget):
                 slicer.vtkSegmentation.SegmentRemoved,
                 slicer.vtkSegmentation.SegmentModified,
             )
-            self._tags = [(node, node.AddObserver(event, lambda *_: self._show())) for event in events]
+            self._observers.observe(node, events, self._show)
         self._show()
 
     def setMRMLScene(self, scene: slicer.vtkMRMLScene | None) -> None:

@@ -1,5 +1,6 @@
 """PythonQt's manners over PySide6: properties are attributes, signals are connected by their signature."""
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -65,12 +66,21 @@ class QtProxy:
         return self._q.metaObject().className()
 
     def connect(self, signature: str, receiver: Callable[..., Any]) -> bool:
-        _signal(self._q, signature).connect(_receiver(receiver, signature))
+        """Qt keeps the receiver until this object is deleted, and Python's garbage collector sees nothing of it."""
+        signal, call = _signal(self._q, signature), _receiver(receiver, signature)
+        signal.connect(call)
+        self._q.__dict__.setdefault("_host_receivers", []).append((signature, weakref.ref(call)))
         return True
 
     def disconnect(self, signature: str, receiver: Callable[..., Any]) -> bool:
-        _signal(self._q, signature).disconnect(_receivers.pop((receiver, _argument_count(signature))))
-        return True
+        known = self._q.__dict__.get("_host_receivers", [])
+        for entry in known:
+            call = entry[1]()
+            if entry[0] == signature and call is not None and call.receiver == receiver:
+                known.remove(entry)
+                _signal(self._q, signature).disconnect(call)
+                return True
+        return False
 
 
 class QtClass:
@@ -134,16 +144,14 @@ class QtModule:
         raise AttributeError(f"qt has no {name!r} known to the host")
 
 
-_receivers: dict[tuple[Any, int], Callable[..., Any]] = {}
-
-
 def _receiver(receiver: Callable[..., Any], signature: str) -> Callable[..., Any]:
     count = _argument_count(signature)
 
     def call(*arguments: Any) -> None:
         receiver(*(wrap(argument) for argument in arguments[:count]))
 
-    return _receivers.setdefault((receiver, count), call)
+    call.receiver = receiver
+    return call
 
 
 def _argument_count(signature: str) -> int:

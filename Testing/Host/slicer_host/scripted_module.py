@@ -35,7 +35,7 @@ class ScriptedLoadableModuleWidget:
     def __init__(self, parent: Any = None) -> None:
         super().__init__()
         self.moduleName = type(self).__name__.removesuffix("Widget")
-        self.developerMode = False
+        self.developerMode = slicer.util.settingsValue("Developer/DeveloperMode", False, converter=slicer.util.toBool)
         if parent is None:
             widget = qMRMLWidget()
             widget.setLayout(QtWidgets.QVBoxLayout())
@@ -47,7 +47,15 @@ class ScriptedLoadableModuleWidget:
         return os.path.join(os.path.dirname(slicer.util.modulePath(self.moduleName)), "Resources", filename)
 
     def setup(self) -> None:
-        """Slicer adds the developer's section here."""
+        """Overridden; adds the developer's section, of which the host has the button "Reload"."""
+        if self.developerMode:
+            button = wrap(QtWidgets.QPushButton("Reload"))
+            button.name = "ReloadButton"
+            button.connect("clicked()", self.onReload)
+            self.layout.addWidget(button)
+
+    def onReload(self) -> None:
+        slicer.util.reloadScriptedModule(self.moduleName)
 
     def cleanup(self) -> None:
         """Overridden."""

@@ -3,6 +3,7 @@
 import PySide6.QtCore as QtCore
 import PySide6.QtUiTools as QtUiTools
 import PySide6.QtWidgets as QtWidgets
+import shiboken6
 
 from slicer_host import ctk_widgets, mrml_widgets
 from slicer_host.pythonqt import QtProxy, unwrap, wrap
@@ -19,6 +20,7 @@ class _Loader(QtUiTools.QUiLoader):
             widget = super().createWidget(class_name, parent, name)
         else:
             raise TypeError(f"The .ui file uses {class_name} ({name}), which the host does not know")
+        _alive[:] = [known for known in _alive if shiboken6.isValid(known)]
         _alive.append(widget)  # the loader gives ownership to Qt, and PySide6 forgets a Python class behind it
         return widget
 
