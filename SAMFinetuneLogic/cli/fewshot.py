@@ -1,6 +1,7 @@
 """Teach a structure from a few labelled slices, and find it on the slices of other images, without clicks.
 
-fit    collects labelled slices in a file (a collection) and fits the few-shot decoder to all that it holds
+fit    collects labelled slices in a file (a collection) and fits the few-shot decoder to all that it holds. What the
+       source paper's abstract leaves open is this project's reconstruction, and an option where there are others
 apply  segments the slices of an image with it; without a fitted decoder, by similarity to the labelled slices
 show   lists what a collection holds
 
@@ -11,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SAMFinetuneLogic.cli.arguments import seed, slice_numbers
+from SAMFinetuneLogic.cli.arguments import positive, seed, slice_numbers
 from SAMFinetuneLogic.cli.image_choice import add_image_choice, read_chosen_image
 from SAMFinetuneLogic.cli.model_choice import load_chosen_model
 from SAMFinetuneLogic.cli.pairs import add_pair_arguments, check_pairs, read_pairs
@@ -61,9 +62,26 @@ def _add_settings(group: Any) -> None:
     from SAMFinetuneLogic.fewshot.settings import FitSettings
 
     default = FitSettings()
-    group.add_argument("--targets", choices=("mean", "slices", "components", "prototypes"), default=default.targets)
-    group.add_argument("--dense", choices=("none", "prototypes", "classifier"), default=default.dense)
-    group.add_argument("--background", choices=("softmax", "sigmoid"), default=default.background)
+    group.add_argument(
+        "--targets",
+        choices=("mean", "slices", "components", "prototypes"),
+        default=default.targets,
+        help="embeddings that become tokens: one a class, one for each slice, for each connected part, or for each "
+        f"centre of k-means (default: {default.targets})",
+    )
+    group.add_argument(
+        "--dense",
+        choices=("none", "prototypes", "classifier"),
+        default=default.dense,
+        help="first guess beside the tokens: none, by similarity to prototypes, or by logistic regression (default: "
+        f"{default.dense})",
+    )
+    group.add_argument(
+        "--background",
+        choices=("softmax", "sigmoid"),
+        default=default.background,
+        help=f"classes exclude each other, or each is decided on its own (default: {default.background})",
+    )
     group.add_argument(
         "--purpose",
         choices=("other_images", "same_images"),
@@ -77,7 +95,19 @@ def _add_settings(group: Any) -> None:
         help="look at the mirror images of other images' slices, too: they are encoded twice "
         "(default: auto, with the default model only)",
     )
-    group.add_argument("--steps", type=int, default=default.steps, metavar="N", help=f"(default: {default.steps})")
+    group.add_argument(
+        "--steps",
+        type=positive,
+        metavar="N",
+        help=f"of training (default: {default.steps}, or {default.warm_steps} to continue a decoder fitted earlier)",
+    )
+    group.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change another choice, as blind=0.3 or patience=8; may be given several times",
+    )
     group.add_argument("--augmentations", type=int, default=default.augmentations, metavar="N", help="of each slice")
     group.add_argument("--flips", action="store_true", help="also mirrored; not where left and right matter")
     group.add_argument("--seed", type=seed, default=default.seed, metavar="N", help=f"(default: {default.seed})")
@@ -118,21 +148,25 @@ def _fit(arguments: argparse.Namespace) -> int:
 
     from SAMFinetuneLogic.fewshot.collection_files import SUFFIX, save_collection
     from SAMFinetuneLogic.fewshot.fitting import fit
+    from SAMFinetuneLogic.fewshot.setting_options import parse_settings
     from SAMFinetuneLogic.fewshot.settings import FitSettings
 
     if path.suffix.lower() != SUFFIX:
         raise InputError(f"Collections are written as {SUFFIX}, not as {path.name}; end the name in {SUFFIX}.")
     check_target(path, overwrite=True)
+    default = FitSettings()
     settings = FitSettings(
         targets=arguments.targets,
         dense=arguments.dense,
         background=arguments.background,
         purpose=arguments.purpose,
         mirror=arguments.mirror,
-        steps=arguments.steps,
+        steps=arguments.steps or default.steps,
+        warm_steps=arguments.steps or default.warm_steps,
         augmentations=arguments.augmentations,
         flips=arguments.flips,
         seed=arguments.seed,
+        **parse_settings(arguments.option, arguments.targets, arguments.dense),
     )
     model = load_chosen_model(arguments)
     collection, opened = _gather(arguments, model)
@@ -157,7 +191,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         return 0
     held = f", held-out Dice {max(dice for _, dice in record.held_out_dice):.3f}" if record.held_out_dice else ""
     kind = "continued for" if record.warm else "fitted in"
-    print(f"{len(collection.slices)} slices, {kind} {record.steps} steps, {sum(record.seconds):.1f} s{held}")
+    print(f"{some_slices(len(collection.slices))}, {kind} {record.steps} steps, {sum(record.seconds):.1f} s{held}")
     print(path)
     return 0
 
@@ -166,7 +200,7 @@ def _report_collected(path: Path, collection: "SupportCollection", arguments: ar
     if arguments.json:
         print_json({**_description(path, collection), "fit": None})
         return 0
-    print(f"{len(collection.slices)} slices, no decoder fitted")
+    print(f"{some_slices(len(collection.slices))}, no decoder fitted")
     print(path)
     return 0
 
@@ -268,14 +302,14 @@ def _show(arguments: argparse.Namespace) -> int:
         return 0
     print(f"{collection.model.title} ({collection.model.encoder[:8]}), window {collection.window_name}")
     for segment in collection.classes:
-        print(f"{segment.value}: {segment.name}, on {len(collection.labelled(segment.value))} slices")
+        print(f"{segment.value}: {segment.name}, on {some_slices(len(collection.labelled(segment.value)))}")
     for entry in collection.slices:
         values = [segment.name for segment in collection.classes if (entry.labels == segment.value).any()]
         print(f"{entry.title}: {', '.join(values) or 'negative'}")
     if opened.fit is None:
         print("No decoder is fitted.")
     else:
-        print(f"A decoder is fitted to {len(opened.fit['record']['slices'])} slices.")
+        print(f"A decoder is fitted to {some_slices(len(opened.fit['record']['slices']))}.")
     if arguments.picture is not None:
         print(arguments.picture)
     return 0

@@ -1,9 +1,9 @@
 """Adapt a model to labelled slices, and keep the adapter only if it is measurably better.
 
-Slices of the label maps are divided into some to learn from and some to judge by. The result is an adapter in the
-job's folder, with the evidence: Dice and HD95 of the model as it was and as it is, on slices used for nothing else.
-Use it with --adapter JOB on segment, propagate, fewshot and evaluate, or with predict if it was trained with --mode
-automatic. The job's folder holds image slices: treat it as you treat the images.
+Slices of the label maps, or of a few-shot collection, are divided into some to learn from and some to judge by. The
+result is an adapter in the job's folder, with the evidence: Dice and HD95 of the model as it was and as it is, on
+slices used for nothing else. Use it with --adapter JOB on segment, propagate, fewshot and evaluate, or with predict if
+it was trained with --mode automatic. The job's folder holds image slices: treat it as you treat the images.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from SAMFinetuneLogic.cli.arguments import positive, seed
 from SAMFinetuneLogic.cli.jobs import begin
 from SAMFinetuneLogic.cli.pairs import add_pair_arguments, check_pairs, read_pairs
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice
+from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.files import absolute_if_file
 
 if TYPE_CHECKING:
@@ -24,7 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from SAMFinetuneLogic.models.catalogue import DEFAULT_MODEL_ID
 
     data = parser.add_argument_group("data")
-    add_pair_arguments(data, required=True, unnamed="all with labels", axis="k")
+    add_pair_arguments(data, required=False, unnamed="all with labels", axis="k")
+    data.add_argument(
+        "--collection",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="of 'fewshot fit', instead of --pair or beside it: learn from its slices (with --mode automatic)",
+    )
     data.add_argument(
         "--mixed",
         action="store_true",
@@ -79,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    check_pairs(arguments)
+    _check_data(arguments)
 
     from SAMFinetuneLogic.jobs.folder import JobFolder
 
@@ -117,7 +126,25 @@ def run(arguments: argparse.Namespace) -> int:
     return begin(folder, arguments)
 
 
+def _check_data(arguments: argparse.Namespace) -> None:
+    """Whether there is something to learn from, and the mode can learn from it.
+
+    Raises:
+        InputError: not so.
+    """
+    if not arguments.pair and not arguments.collection:
+        raise InputError("There is nothing to learn from: give --pair IMAGE LABELS, or --collection FILE.")
+    if arguments.collection and arguments.mode != "automatic":
+        raise InputError(
+            "A collection does not know how its slices are stored, as prompts need it: add --mode automatic, or give "
+            "the images by --pair."
+        )
+    check_pairs(arguments)
+
+
 def _gather(arguments: argparse.Namespace) -> "LabelledSet":
+    from SAMFinetuneLogic.fewshot.collection_files import load_collection
+    from SAMFinetuneLogic.finetuning.from_collection import slices_of_collection
     from SAMFinetuneLogic.finetuning.labelled_slices import joined, labelled_slices
 
     turned = arguments.mode == "automatic"
@@ -125,4 +152,5 @@ def _gather(arguments: argparse.Namespace) -> "LabelledSet":
         labelled_slices(pair.volume, pair.labels, pair.window, pair.axis, pair.indices, turned)
         for pair in read_pairs(arguments)
     ]
+    parts += [slices_of_collection(load_collection(path).collection) for path in arguments.collection]
     return joined(parts, arguments.mixed)

@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         parts.append(unlabelled_slices(volume, choose_window(volume, arguments.window), axis))
     settings = PretrainSettings(
         steps=arguments.steps,
+        epoch_steps=min(25, max(1, arguments.steps // 4)),  # a short run shows where it goes, too
         batch=arguments.batch,
         mask_ratio=arguments.mask_ratio,
         warmup=min(40, arguments.steps // 4),

@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--worst", type=_positive, metavar="N", help="the N worst cases and structures, with numbers")
     parser.add_argument("--worst-sheet", type=Path, metavar="PNG", help="picture of them (of 5 without --worst)")
     parser.add_argument("--overwrite", action="store_true", help="replace result files that exist already")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar and no notices: the tables alone")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         manifest = manifest.only(arguments.cases)
     protocol = _protocol(arguments)
     manifest = regrouped(manifest, protocol)
-    segmenter = None if arguments.model == "none" else _load(arguments.model, arguments.device, arguments.adapter)
+    segmenter = None if arguments.model == "none" else _load(arguments)
     settings = Settings(
         arguments.max_labels,
         arguments.noisy,
@@ -160,16 +160,17 @@ def _evaluate(
         )
 
 
-def _load(model: str, device: str, adapter: Path | None) -> ModelSegmenter:
+def _load(arguments: argparse.Namespace) -> ModelSegmenter:
     from SAMFinetuneLogic.models.loading import load_model
 
-    if adapter is None:
-        loaded = load_model(model, device)
+    if arguments.adapter is None:
+        loaded = load_model(arguments.model, arguments.device)
     else:
         from SAMFinetuneLogic.finetuning.predicting import load_adapted_model
 
-        loaded = load_adapted_model(adapter, model, device)
-    print(f"{loaded.description}", *loaded.warnings, sep="\n", file=sys.stderr)
+        loaded = load_adapted_model(arguments.adapter, arguments.model, arguments.device)
+    if not arguments.quiet:
+        print(f"{loaded.description}", *loaded.warnings, sep="\n", file=sys.stderr)
     return ModelSegmenter(loaded)
 
 

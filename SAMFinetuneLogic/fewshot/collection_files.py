@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.fewshot.collection import SupportCollection, SupportModel, SupportSlice
@@ -129,7 +129,9 @@ def save_collection(
         tensors |= _estimator_tensors(fitted.estimator)
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with atomic_target(path, overwrite) as temporary:
-        save_file(tensors, temporary, metadata={_KEY: json.dumps(content, ensure_ascii=False)})
+        # Written by Python, whose errors say that the disk is full. The JSON in ASCII: the name of a folder of DICOM
+        # may hold bytes that are no letters.
+        temporary.write_bytes(save(tensors, {_KEY: json.dumps(content)}))
 
 
 def load_collection(path: Path) -> OpenedCollection:

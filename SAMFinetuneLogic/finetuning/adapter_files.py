@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 
 from SAMFinetuneLogic import __version__
 from SAMFinetuneLogic.errors import ModelError
@@ -52,7 +52,7 @@ def save_adapter(adapted: Adapted, folder: Path, record: dict[str, Any]) -> None
     weights = folder / WEIGHTS_FILE
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in adapted.trainable_state().items()}
     with atomic_target(weights) as temporary:
-        save_file(state, temporary, metadata={"format": "pt"})
+        temporary.write_bytes(save(state, {"format": "pt"}))  # whose errors say that the disk is full
     base = adapted.base
     content = {
         "format": _FORMAT,
@@ -120,7 +120,7 @@ def load_adapter(base: LoadedModel, folder: Path) -> Adapted:
     if not weights.is_file() or sha256_of(weights) != info.weights_sha256:
         raise ModelError(f"The adapter in {folder} is damaged ({WEIGHTS_FILE} is missing or changed): train it again.")
     try:
-        state = load_file(weights)
+        state = load(weights.read_bytes())  # by name it opens none whose folder's name is no text
     except (OSError, SafetensorError) as error:
         raise ModelError(
             f"The adapter in {folder} is damaged ({WEIGHTS_FILE} cannot be read): train it again."

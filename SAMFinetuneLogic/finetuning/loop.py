@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from SAMFinetuneLogic.finetuning.adapt import Adapted
 from SAMFinetuneLogic.finetuning.batches import BatchMaker
+from SAMFinetuneLogic.finetuning.determinism import same_numbers_each_time
 from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet
 from SAMFinetuneLogic.finetuning.schedule import LoopSettings
 from SAMFinetuneLogic.finetuning.splitting import Split
 from SAMFinetuneLogic.finetuning.steps import Stepper
-from SAMFinetuneLogic.finetuning.training_state import TrainingState, load_state, save_state
+from SAMFinetuneLogic.finetuning.training_state import STARTS_ANEW, TrainingState, has_state, load_state, save_state
 from SAMFinetuneLogic.finetuning.validation import validation_dice
 from SAMFinetuneLogic.finetuning.views import ViewMaker
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
@@ -96,7 +95,7 @@ def train(
     checked = data.subset(split.validation)
     started, before = time.monotonic(), state.seconds
     sums: dict[str, float] = {}
-    with _deterministic():
+    with same_numbers_each_time():
         while state.step < settings.steps and not state.finished:
             raise_if_cancelled(cancelled)
             report = stepper.step(batches.batch(state.step), state.step)
@@ -156,9 +155,7 @@ def _start(
         return fresh, []
     state = load_state(folder, plan)
     if state is None:
-        if (folder / "checkpoint.pt").exists():
-            return fresh, ["The last checkpoint is of another plan or cannot be read: training starts anew."]
-        return fresh, []
+        return fresh, [STARTS_ANEW] if has_state(folder) else []
     adapted.load_trainable_state(state.weights)
     stepper.optimiser.load_state_dict(state.optimiser)
     stepper.scaler.load_state_dict(state.scaler)
@@ -200,14 +197,3 @@ def _read(stepper: Stepper, notices: list[str]) -> list[str]:
     new, stepper.notices = stepper.notices, []
     notices += new
     return new
-
-
-class _deterministic:
-    """The same numbers each time, where the device can."""
-
-    def __enter__(self) -> None:
-        self._before = (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark)
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-
-    def __exit__(self, *exception: object) -> None:
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = self._before

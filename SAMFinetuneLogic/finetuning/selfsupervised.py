@@ -23,10 +23,12 @@ from torch import nn
 
 from SAMFinetuneLogic.errors import InputError, ModelError, is_out_of_memory
 from SAMFinetuneLogic.finetuning.augmenting import Augmentation
+from SAMFinetuneLogic.finetuning.checkpointing import checkpointed
+from SAMFinetuneLogic.finetuning.determinism import same_numbers_each_time
 from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet, LabelledSlice
 from SAMFinetuneLogic.finetuning.loop import Listener, TrainingRecord, ignore
-from SAMFinetuneLogic.finetuning.memory import smaller_parts
-from SAMFinetuneLogic.finetuning.training_state import TrainingState, load_state, save_state
+from SAMFinetuneLogic.finetuning.memory import CHECKPOINTING_IS_ON, smaller_parts
+from SAMFinetuneLogic.finetuning.training_state import STARTS_ANEW, TrainingState, has_state, load_state, save_state
 from SAMFinetuneLogic.finetuning.views import ViewMaker
 from SAMFinetuneLogic.imaging.axes import Axis, SliceIndex
 from SAMFinetuneLogic.imaging.volume import Volume
@@ -146,69 +148,61 @@ def pretrain(
     channels, height, _ = model.embedding_shape
     decoder = LightDecoder(channels, model.preprocessing.size // height).to(model.device)
     learned = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
-    decayed = [p for p in learned.parameters() if p.ndim > 1]
-    others = [p for p in learned.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": settings.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ],
-        betas=(0.9, 0.95),
-    )
+    optimiser = _optimiser(learned, settings)
     plan = _plan_of(model, data, settings)
     state = (load_state(checkpoints, plan) if checkpoints is not None else None) or TrainingState(plan)
+    losses: list[float] = []
+    notices: list[str] = []
     if state.step:
         learned.load_state_dict(state.weights)
         optimiser.load_state_dict(state.optimiser)
+    elif checkpoints is not None and has_state(checkpoints):
+        notices.append(STARTS_ANEW)
+        listener({"event": "notice", "text": STARTS_ANEW})
     resumed_at, started, before = state.step, time.monotonic(), state.seconds
-    losses: list[float] = []
-    notices: list[str] = []
     listener({"event": "start", "step": state.step, "steps": settings.steps, "history": list(state.history)})
     maker = ViewMaker(model, (0,))
     slices = [maker.reduced(entry) for entry in data.slices]
-    while state.step < settings.steps:
-        raise_if_cancelled(cancelled)
-        inputs, content = _batch(slices, maker, settings, state.step)
-        inputs = inputs.to(model.device)
-        for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * settings.rate(state.step)
-        learned.train()
-        _freeze_statistics(learned)
-        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + state.step)
-        hidden = hidden_patches(len(inputs), _patches(model), settings.mask_ratio, generator)
-        while (loss := _gradients(learned, inputs, content, hidden, state.accumulate)) is None:
-            release_cached(model.device)
-            if state.accumulate >= len(inputs):
-                raise ModelError(
-                    "There is not enough memory to train on a single slice: close other programs, or choose a smaller "
-                    "model."
-                )
-            state.accumulate, text = smaller_parts(state.accumulate, len(inputs))
-            notices.append(text)
-            listener({"event": "notice", "text": text})
-        torch.nn.utils.clip_grad_norm_(learned.parameters(), 1.0)
-        optimiser.step()
-        state.step += 1
-        state.seconds = before + time.monotonic() - started
-        losses.append(loss)
-        listener(
-            {
-                "event": "step",
-                "step": state.step,
-                "steps": settings.steps,
-                "seconds": state.seconds,
-                "loss": losses[-1],
-            }
-        )
-        if state.step % settings.epoch_steps == 0 or state.step == settings.steps:
-            line = {"step": float(state.step), "loss": round(float(np.mean(losses)), 5)}
-            state.history.append(line)
-            losses = []
-            if checkpoints is not None:
-                state.weights = {name: tensor.detach().cpu() for name, tensor in learned.state_dict().items()}
-                state.optimiser = optimiser.state_dict()
-                save_state(checkpoints, state)
-            listener({"event": "epoch", **line, "seconds": state.seconds})
+    half = model.precision == "bf16"  # where that makes it faster; weights and loss stay in full precision
+    with same_numbers_each_time():
+        while state.step < settings.steps:
+            raise_if_cancelled(cancelled)
+            inputs, content = _batch(slices, maker, settings, state.step)
+            inputs = inputs.to(model.device)
+            for group in optimiser.param_groups:
+                group["lr"] = settings.learning_rate * settings.rate(state.step)
+            learned.train()
+            _freeze_statistics(learned)
+            generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + state.step)
+            hidden = hidden_patches(len(inputs), _patches(model), settings.mask_ratio, generator)
+            while (loss := _gradients(learned, inputs, content, hidden, state, half)) is None:
+                release_cached(model.device)
+                text = _use_less_memory(state, len(inputs))
+                notices.append(text)
+                listener({"event": "notice", "text": text})
+            torch.nn.utils.clip_grad_norm_(learned.parameters(), 1.0)
+            optimiser.step()
+            state.step += 1
+            state.seconds = before + time.monotonic() - started
+            losses.append(loss)
+            listener(
+                {
+                    "event": "step",
+                    "step": state.step,
+                    "steps": settings.steps,
+                    "seconds": state.seconds,
+                    "loss": losses[-1],
+                }
+            )
+            if state.step % settings.epoch_steps == 0 or state.step == settings.steps:
+                line = {"step": float(state.step), "loss": round(float(np.mean(losses)), 5)}
+                state.history.append(line)
+                losses = []
+                if checkpoints is not None:
+                    state.weights = {name: tensor.detach().cpu() for name, tensor in learned.state_dict().items()}
+                    state.optimiser = optimiser.state_dict()
+                    save_state(checkpoints, state)
+                listener({"event": "epoch", **line, "seconds": state.seconds})
     network.eval().requires_grad_(False)
     record = TrainingRecord(
         state.step, state.step, tuple(state.history), state.seconds, False, resumed_at, tuple(notices)
@@ -216,20 +210,52 @@ def pretrain(
     return network, record
 
 
+def _optimiser(learned: nn.Module, settings: PretrainSettings) -> torch.optim.Optimizer:
+    groups = [
+        {"params": [p for p in learned.parameters() if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in learned.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, betas=(0.9, 0.95))
+
+
+def _use_less_memory(state: TrainingState, size: int) -> str:
+    """Smaller parts of a batch of ``size`` slices, then checkpointing; the sentence that says so."""
+    if state.accumulate < size:
+        state.accumulate, notice = smaller_parts(state.accumulate, size)
+        return notice
+    if not state.checkpointing:
+        state.checkpointing = True
+        return CHECKPOINTING_IS_ON
+    raise ModelError(
+        "There is not enough memory to train on a single slice: close other programs, or choose a smaller model."
+    )
+
+
 def _gradients(
-    learned: nn.ModuleDict, inputs: torch.Tensor, content: torch.Tensor, hidden: torch.Tensor, parts: int
+    learned: nn.ModuleDict,
+    inputs: torch.Tensor,
+    content: torch.Tensor,
+    hidden: torch.Tensor,
+    state: TrainingState,
+    half: bool,
 ) -> float | None:
-    """Add up the gradients of a batch that goes through in parts; the loss, or None if memory ran out."""
+    """Add up the gradients of a batch that goes through in parts; the loss, or None if memory ran out.
+
+    Args:
+        state: how the batch goes through: in how many parts, and with checkpointing or without.
+        half: with bf16 in the network.
+    """
+    encoder, decoder = learned["encoder"], learned["decoder"]
     learned.zero_grad(set_to_none=True)
     total = 0.0
     try:
-        for rows in torch.arange(len(inputs)).tensor_split(parts):
+        for rows in torch.arange(len(inputs)).tensor_split(state.accumulate):
             part = slice(int(rows[0]), int(rows[-1]) + 1)
             share = len(rows) / len(inputs)
-            loss = reconstruction_loss(
-                learned["encoder"], learned["decoder"], inputs[part], content[part], hidden[part]
-            )
-            (share * loss).backward()
+            with checkpointed(encoder, state.checkpointing):
+                with torch.autocast(inputs.device.type, torch.bfloat16, enabled=half):
+                    loss = reconstruction_loss(encoder, decoder, inputs[part], content[part], hidden[part])
+                (share * loss).backward()
             total += share * loss.item()
     except RuntimeError as error:
         if not is_out_of_memory(error):

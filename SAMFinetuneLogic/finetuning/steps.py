@@ -14,7 +14,7 @@ from SAMFinetuneLogic.finetuning.checkpointing import checkpointed
 from SAMFinetuneLogic.finetuning.episodes import CLICK, answer, corrected, corrections, first_prompts
 from SAMFinetuneLogic.finetuning.half_layers import HalfLayers
 from SAMFinetuneLogic.finetuning.losses import automatic_loss, overlaps, prompt_loss, shown
-from SAMFinetuneLogic.finetuning.memory import smaller_parts
+from SAMFinetuneLogic.finetuning.memory import CHECKPOINTING_IS_ON, smaller_parts
 from SAMFinetuneLogic.finetuning.prefix_cache import PrefixCache
 from SAMFinetuneLogic.finetuning.schedule import LoopSettings
 from SAMFinetuneLogic.finetuning.tiny_numbers import tiny_numbers_are_zero
@@ -93,7 +93,7 @@ class Stepper:
             return notice
         if self._trains_encoder and not self.checkpointing:
             self.checkpointing = True
-            return "Memory ran out on a single slice: checkpointing is on from here, which takes more time."
+            return CHECKPOINTING_IS_ON
         raise ModelError(
             "There is not enough memory to train on a single slice: close other programs, train the decoder alone, or "
             "choose a smaller model."

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.finetuning.strategy import Algorithm, Components, Mode, Strategy
+from SAMFinetuneLogic.named_values import parse_named
 
 _TYPES = {field.name: field.type for field in fields(Strategy)}
-_WORDS = {"true": True, "yes": True, "false": False, "no": False}
 _OF_ALGORITHM = {
     "vanilla": (),
     "adapter": ("adapter_ratio", "zero_init", "whole", "whole_rate"),
@@ -37,28 +36,8 @@ def parse_options(
     Raises:
         InputError: no such option, one that would change nothing here, or a value that cannot be read.
     """
-    known = options_for(algorithm, components, mode)
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not equals or name not in known:
-            raise InputError(
-                f"'{text}' is no option of this strategy; write NAME=VALUE with one of {', '.join(known)}."
-            )
-        found[name] = _value(name, value)
+    known = {name: _TYPES[name] for name in options_for(algorithm, components, mode)}
+    found = parse_named(texts, known, "strategy")
+    if "projections" in found:
+        found["projections"] = tuple(part.strip() for part in found["projections"].split(","))
     return found
-
-
-def _value(name: str, text: str) -> Any:
-    kind = _TYPES[name]
-    try:
-        if kind is bool:
-            return _WORDS[text.lower()]
-        if kind is int:
-            return int(text)
-        if kind is float:
-            return float(text)
-    except (KeyError, ValueError):
-        expected = "true or false" if kind is bool else "a whole number" if kind is int else "a number"
-        raise InputError(f"The strategy's {name} cannot be '{text}'; give {expected}.") from None
-    return tuple(part.strip() for part in text.split(",")) if name == "projections" else text

@@ -11,6 +11,7 @@ import torch
 from SAMFinetuneLogic.files import atomic_target
 
 CHECKPOINT = "checkpoint.pt"
+STARTS_ANEW = "The last checkpoint is of another plan or cannot be read: training starts anew."
 _VERSION = 1
 
 
@@ -60,6 +61,11 @@ def save_state(folder: Path, state: TrainingState) -> None:
     torch.save({"version": _VERSION, **vars(state)}, buffer)
     with atomic_target(folder / CHECKPOINT) as temporary:
         temporary.write_bytes(buffer.getbuffer())
+
+
+def has_state(folder: Path) -> bool:
+    """Whether there is a checkpoint, of whatever plan and readable or not."""
+    return (folder / CHECKPOINT).exists()
 
 
 def load_state(folder: Path, plan: str) -> TrainingState | None:

@@ -65,8 +65,9 @@ class Reporter:
         elif kind == "verdict":
             self._change(verdict=event["verdict"], message=event["text"])
         line = json.dumps({"time": round(time.time(), 3), **event}, ensure_ascii=False) + "\n"
-        with suppress(OSError), self.folder.events_file.open("a", encoding="utf-8") as stream:
-            stream.write(line)
+        # The name of a file may hold bytes that are no letters: they become JSON escapes.
+        with suppress(OSError), self.folder.events_file.open("ab") as stream:
+            stream.write(line.encode("utf-8", "backslashreplace"))
 
     def _count(self, event: dict[str, Any]) -> None:
         now = time.monotonic()

@@ -25,7 +25,7 @@ LAYERS = (
     ("pictures",),
     ("prompting",),
     ("models", "imaging", "metrics"),
-    ("files", "progress"),
+    ("files", "named_values", "progress"),
     ("errors", "wording"),
 )
 

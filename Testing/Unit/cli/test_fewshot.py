@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from SAMFinetuneLogic.fewshot.collection_files import load_collection
 from SAMFinetuneLogic.imaging.reading import read_image, read_label_map
 
 
@@ -53,13 +54,18 @@ def test_fit_show_apply(run, fit, an_image, some_labels, a_checkpoint, tmp_path)
     assert sidecar["provenance"]["method"] == "fewshot" and sidecar["provenance"]["support_slices"] == 2
 
 
-def test_fit_again_adds_slices_and_continues(fit, an_image, some_labels):
+def test_fit_again_adds_slices_and_continues(fit, an_image, some_labels, tmp_path):
     fit("--pair", an_image, some_labels, "--slices", "5")
     code, text, _ = fit("--pair", an_image, some_labels, "--slices", "6", "--json")
     described = json.loads(text)
     assert code == 0 and len(described["slices"]) == 2 and described["fit"]["warm"]
+    assert described["fit"]["steps"] == 2, "the number of steps that was asked for, also where a fit is continued"
     _, text, _ = fit("--fresh", "--json")
     assert not json.loads(text)["fit"]["warm"]
+    fit("--pair", an_image, some_labels, "--slices", "5", "--dense", "prototypes", "--option", "prototypes=2")
+    assert load_collection(tmp_path / "c.safetensors").fit["settings"]["prototypes"] == 2
+    code, _, error = fit("--option", "prototypes=2")
+    assert code == 2 and "no option of this fit" in error
     code, text, _ = fit("--targets", "mean", "--json")  # another decoder: nothing to continue
     assert code == 0 and not json.loads(text)["fit"]["warm"]
 

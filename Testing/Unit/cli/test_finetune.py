@@ -146,6 +146,25 @@ def test_automatic_mode_and_predict(run, a_pair, a_checkpoint, a_job, tmp_path):
     assert code == 2 and "rename one" in err and not (tmp_path / "more").exists()
 
 
+def test_an_adapter_learns_from_a_collection(run, a_pair, a_checkpoint, tmp_path):
+    collection, folder, found = tmp_path / "c.safetensors", tmp_path / "job", tmp_path / "found.nii.gz"
+    chosen = ("--pair", *a_pair, "--slices", "2,5,8,11,13", "--axis", "k")
+    code, _, err = run("fewshot", "fit", collection, *chosen, "--no-training", "--model", a_checkpoint)
+    assert code == 0, err
+    arguments = ("finetune", "--collection", collection, "--job", folder, "--model", a_checkpoint, *QUICK[:-1])
+    code, _, err = run(*arguments)
+    assert code == 2 and "add --mode automatic" in err and not folder.exists()
+    code, out, err = run(*arguments, "--mode", "automatic")
+    assert code == 0, err
+    assert "3 slices to learn from, 0 to stop by, 2 to judge by" in err and "liver" in out
+    assert JobFolder(folder).read_description().images == ["image.nii.gz"]
+    code, _, err = run("predict", a_pair[0], found, "--adapter", folder, "--model", a_checkpoint)
+    assert code == 0, err
+    assert sitk.ReadImage(str(found)).GetSize() == sitk.ReadImage(str(a_pair[0])).GetSize()
+    code, _, err = run("finetune", "--job", tmp_path / "other", "--model", a_checkpoint)
+    assert code == 2 and "--pair IMAGE LABELS, or --collection FILE" in err and err.count("\n") == 1
+
+
 def test_pretraining_on_several_data_sets_gives_a_new_base(run, a_pair, a_checkpoint, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     pairs = ("--pair", *a_pair, "--slices", "4,6,8", "--pair", *a_pair, "--slices", "5,7", "--mixed")
@@ -159,6 +178,8 @@ def test_pretraining_on_several_data_sets_gives_a_new_base(run, a_pair, a_checkp
     code, out, err = run("selfsupervise", images, "--job", second, "--model", first / "model.safetensors", "--steps", 2)
     assert code == 0 and "error on hidden patches" in out, err
     assert JobFolder(second).read_description().images == ["a.nii.gz", "b.nii.gz"]
+    epochs = [event for event in JobFolder(second).events() if event["event"] == "epoch"]
+    assert [event["step"] for event in epochs] == [1, 2], "a short training shows where it goes, too"
     out = tmp_path / "out.nii.gz"
     arguments = ("--point", "16,20,8", "--space", "ijk", "--model", second / "model.safetensors")
     assert run("segment", a_pair[0], out, *arguments)[0] == 0

@@ -54,6 +54,30 @@ def test_without_a_network(run, an_image, labels, tmp_path):
     assert content["segments"][0]["expected_dice"] is not None
 
 
+def test_directions_negatives_and_other_axes(run, an_image, labels, tmp_path):
+    out = tmp_path / "out.nii.gz"
+
+    def filled(*arguments):
+        plain = ("--method", "interpolate", "--quiet", "--overwrite", *arguments)
+        code, _, stderr = run("propagate", an_image, labels, out, *plain)
+        assert code == 0, stderr
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(out)))
+
+    def slices(*arguments):
+        return set(np.flatnonzero(filled("--slices", *arguments).any(axis=(1, 2))).tolist())
+
+    assert slices("6", "--from", "4", "--to", "8") == {4, 5, 6, 7, 8}
+    assert slices("6", "--from", "4", "--to", "8", "--direction", "forward") == {6, 7, 8}
+    assert slices("6", "--from", "4", "--to", "8", "--direction", "backward") == {4, 5, 6}
+    assert slices("6,8,9", "--from", "4", "--to", "10") <= {4, 5, 6, 7, 8}, "slice 9 was left empty"
+    assert min(slices("3,6", "--to", "8")) > 3, "slice 3 was left empty"
+
+    given = sitk.GetArrayFromImage(sitk.ReadImage(str(labels)))
+    coronal = filled("--axis", "j", "--slices", "12,16", "--from", "12", "--to", "16")
+    assert np.array_equal(coronal[:, [12, 16]], given[:, [12, 16]])
+    assert coronal[:, 13:16].any(axis=(0, 2)).all() and not coronal[:, :12].any()
+
+
 def test_one_frame_of_several(run, an_image, labels, tmp_path):
     image = sitk.ReadImage(str(an_image))
     frames = sitk.JoinSeries([image * 0, image])

@@ -109,8 +109,9 @@ def test_the_command_clicks_on_a_model(a_checkpoint, a_manifest_file, capsys):
 
     assert main([*command, "--max-labels", "1", "--device", "cpu", "--no-baselines", "--quiet"]) == 0
 
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
     assert "NoC 0.85" in out and "Spearman" in out and "watershed" not in out
+    assert not err, "--quiet leaves the tables alone"
 
 
 @pytest.mark.parametrize(

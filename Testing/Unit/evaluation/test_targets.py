@@ -65,6 +65,21 @@ def test_the_same_truth_in_another_storage_counts_once(a_manifest_file):
         assert np.array_equal(one.mask, other.mask)
 
 
+def test_labels_on_a_part_of_the_grid_are_found_through_space(a_manifest_file):
+    whole = targets_of(a_manifest_file, "abdomen")
+    path = a_manifest_file.parent / "abdomen/label.nii.gz"
+    labels = sitk.ReadImage(str(path))
+    sitk.WriteImage(labels[5:, 3:38, 1:5], str(path))
+
+    part = targets_of(a_manifest_file, "abdomen")
+
+    assert [(target.label, target.slice) for target in part] == [(target.label, target.slice) for target in whole]
+    for one, other in zip(whole, part, strict=True):
+        kept = np.zeros_like(one.mask)
+        kept[3:38, 5:] = one.mask[3:38, 5:]
+        assert np.array_equal(other.mask, kept)
+
+
 def test_a_gray_mask_of_a_picture_is_one_structure(a_manifest_file):
     mask = sitk.GetArrayFromImage(sitk.ReadImage(str(a_manifest_file.parent / "film/mask.png")))
     assert set(np.unique(mask)) == {0, 90, 254, 255}

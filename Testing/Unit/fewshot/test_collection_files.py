@@ -1,4 +1,6 @@
 import json
+import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,8 +31,6 @@ def test_a_collection_comes_back_as_it_was(a_collection, tmp_path):
 
 @pytest.mark.parametrize("dense", ["none", "prototypes", "classifier"])
 def test_a_fitted_decoder_gives_the_same_answer_after_loading(a_collection, a_model, quick, tmp_path, dense):
-    from dataclasses import replace
-
     fitted = fit(a_collection, a_model, replace(quick, steps=2, dense=dense))
     path = tmp_path / "c.safetensors"
     save_collection(path, a_collection, fitted)
@@ -44,8 +44,6 @@ def test_a_fitted_decoder_gives_the_same_answer_after_loading(a_collection, a_mo
 
 
 def test_a_decoder_of_another_model_is_refused(a_case, a_stock_model, a_compact_model, quick, tmp_path):
-    from dataclasses import replace
-
     collection = new_collection(*a_case, indices=[3], model=a_stock_model, window=Window(0.0, 200.0, "full"))
     save_collection(tmp_path / "c.safetensors", collection, fit(collection, a_stock_model, replace(quick, steps=1)))
     with pytest.raises(ModelError, match="was fitted to"):
@@ -82,3 +80,17 @@ def test_bad_files_are_refused_in_one_sentence(a_collection, tmp_path):
     with pytest.raises(OutputError, match="exists"):
         save_collection(tmp_path / "c.safetensors", a_collection, overwrite=False)
     assert (tmp_path / "c.safetensors").read_bytes() == whole
+
+
+def test_a_full_disk_leaves_the_collection_that_was_there(a_collection, tmp_path, a_full_disk):
+    (tmp_path / "c.safetensors").write_text("the earlier one")
+    with pytest.raises(OutputError, match=r"Cannot write .*c\.safetensors"):
+        save_collection(tmp_path / "c.safetensors", a_collection)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["the earlier one"]
+
+
+def test_the_name_of_an_image_may_be_no_text(a_collection, tmp_path):
+    name = os.fsdecode(b"\xff \xc3\xa4.nii.gz")  # a stray byte, and a letter that is no ASCII
+    slices = tuple(replace(entry, image=name) for entry in a_collection.slices)
+    save_collection(tmp_path / "c.safetensors", replace(a_collection, slices=slices))
+    assert {entry.image for entry in load_collection(tmp_path / "c.safetensors").collection.slices} == {name}

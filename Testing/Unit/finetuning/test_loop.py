@@ -1,5 +1,7 @@
 """Training with tiny random models: it learns, it is repeatable, and it resumes exactly."""
 
+from contextlib import suppress
+
 import pytest
 import torch
 from labelled_data import labelled_set
@@ -77,6 +79,41 @@ def test_a_stopped_training_resumes_to_the_same_weights(tmp_path, precision):
 
     assert record.resumed_at == 2
     assert same(weights(whole), weights(resumed))
+
+
+@pytest.mark.parametrize("mode", ["prompts", "automatic"])
+def test_what_validation_found_is_kept_over_a_stop(tmp_path, mode):
+    model, data = compact(), labelled_set(range(1, 15), turned=mode == "automatic")
+    parts = split(data)
+    settings = LoopSettings(steps=10, epoch_steps=2, batch=2, warmup=1, patience=1, precision="fp32")
+
+    def fresh():
+        return adapted_to(model, "encoder_decoder", "vanilla", mode, learning_rate=1e-2)
+
+    whole = fresh()
+    expected = train(whole, model, data, parts, settings)
+    for stop in (3, 5, 7):  # each time from the checkpoint before
+        steps = []
+        with suppress(Cancelled):
+            train(
+                fresh(),
+                model,
+                data,
+                parts,
+                settings,
+                tmp_path,
+                steps.append,
+                lambda at=stop, seen=steps: _steps(seen) >= at,
+            )
+    resumed = fresh()
+    record = train(resumed, model, data, parts, settings, tmp_path)
+    assert (record.best_step, record.steps, record.history) == (expected.best_step, expected.steps, expected.history)
+    assert same(weights(whole), weights(resumed))
+
+
+def _steps(events):
+    """The number of the last step."""
+    return max((event["step"] for event in events if event["event"] == "step"), default=0)
 
 
 def test_a_damaged_or_foreign_checkpoint_starts_anew_and_says_so(tmp_path):
@@ -252,6 +289,23 @@ def test_frozen_parts_run_once_for_each_view():
     assert cache.computed == 2 + 1  # the view that came twice in one batch was not known yet
     cache.get(["c", "d"], inputs[[1, 2]], run)
     assert torch.equal(cache.get(["a"], inputs[[0]], run), 2 * inputs[[0]])  # dropped, computed anew
+
+
+@pytest.mark.parametrize("components", ["decoder", "encoder_decoder"])
+def test_training_sends_each_view_through_the_frozen_layers_once(components):
+    """Of three slices with up to two structures each, one view apiece, in eight steps of two."""
+    model, data = loaded(small_stock_sam()), labelled_set()
+    adapted = adapted_to(model, components, frozen_fraction=0.5)
+    encode, ran = adapted.encode_prefix, []
+
+    def counted(images):
+        ran.append(len(images))
+        return encode(images)
+
+    adapted.encode_prefix = counted
+    settings = LoopSettings(**{**vars(SHORT), "steps": 8, "views": 1})
+    train(adapted, model, data, PARTS, settings)
+    assert 3 <= sum(ran) <= 6
 
 
 def test_presets_differ_as_papers_and_ours():

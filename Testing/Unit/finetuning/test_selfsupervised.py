@@ -1,11 +1,17 @@
 import numpy as np
 import pytest
 import torch
-from labelled_data import WINDOW, labelled_volume
+from labelled_data import WINDOW, labelled_set, labelled_volume
 from small_models import loaded, small_compact_sam, small_stock_sam, write_small_compact
 
 from SAMFinetuneLogic.errors import Cancelled, InputError, ModelError
+from SAMFinetuneLogic.finetuning import selfsupervised
+from SAMFinetuneLogic.finetuning.adapt import adapt
+from SAMFinetuneLogic.finetuning.adapter_files import load_adapter, save_adapter
 from SAMFinetuneLogic.finetuning.base_files import save_base
+from SAMFinetuneLogic.finetuning.loop import train
+from SAMFinetuneLogic.finetuning.memory import CHECKPOINTING_IS_ON
+from SAMFinetuneLogic.finetuning.schedule import LoopSettings
 from SAMFinetuneLogic.finetuning.selfsupervised import (
     PretrainSettings,
     hidden_patches,
@@ -13,6 +19,8 @@ from SAMFinetuneLogic.finetuning.selfsupervised import (
     reconstruction_loss,
     unlabelled_slices,
 )
+from SAMFinetuneLogic.finetuning.splitting import Split
+from SAMFinetuneLogic.finetuning.strategy import all_strategies
 from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.models.loading import load_model
 
@@ -107,6 +115,60 @@ def test_out_of_memory_halves_the_batch_and_says_so():
         pretrain(model, a_set(), settings)
 
 
+def test_without_memory_for_one_slice_the_encoders_blocks_are_computed_anew(monkeypatch):
+    """As much memory as the way back needs with checkpointing, and not as much as without."""
+    model = loaded(small_stock_sam())
+    settings = PretrainSettings(steps=2, epoch_steps=2, batch=1, warmup=1)
+    loss, kept = selfsupervised.reconstruction_loss, []
+
+    def run(limit):
+        kept.clear()
+
+        def within_limit(*arguments):
+            storages = {}
+
+            def keep(tensor):
+                storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+                kept.append(sum(storages.values()))
+                if kept[-1] > limit:
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+                return tensor
+
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                return loss(*arguments)
+
+        monkeypatch.setattr(selfsupervised, "reconstruction_loss", within_limit)
+        network, record = pretrain(model, a_set(), settings)
+        return network, record.notices
+
+    whole, notices = run(float("inf"))
+    assert notices == ()
+    saving, notices = run(max(kept) - 1)
+    assert notices == (CHECKPOINTING_IS_ON,)
+    for first, second in zip(whole.parameters(), saving.parameters(), strict=True):
+        assert torch.allclose(first, second, atol=1e-5)
+
+
+def test_half_precision_learns_much_the_same_in_full_precision_weights():
+    found = {}
+    for precision in ("fp32", "bf16"):
+        model = loaded(small_compact_sam())
+        model.precision = precision
+        network, record = pretrain(model, a_set(), SHORT)
+        found[precision] = record.history[-1]["loss"]
+        assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
+    assert found["fp32"] != found["bf16"]
+    assert found["fp32"] == pytest.approx(found["bf16"], rel=0.02)
+
+
+def test_a_damaged_checkpoint_starts_anew_and_says_so(tmp_path):
+    model, data = loaded(small_compact_sam()), a_set()
+    whole, _ = pretrain(model, data, SHORT)
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 not a checkpoint")
+    again, record = pretrain(model, data, SHORT, tmp_path)
+    assert "starts anew" in record.notices[0] and same(whole, again)
+
+
 def test_the_result_is_a_base_of_its_own(tmp_path):
     path = write_small_compact(tmp_path / "tiny.safetensors")
     base = load_model(path, "cpu")
@@ -116,6 +178,23 @@ def test_the_result_is_a_base_of_its_own(tmp_path):
     assert same(again.network.image_encoder, network.image_encoder)
     assert again.preprocessing == base.preprocessing
     assert again.encoder_key != base.encoder_key
+
+
+@pytest.mark.parametrize("strategy", all_strategies(), ids=lambda one: one.name)
+def test_any_strategy_can_begin_from_it(tmp_path, strategy):
+    path = write_small_compact(tmp_path / "tiny.safetensors")
+    base = load_model(path, "cpu")
+    network, _ = pretrain(base, a_set(), PretrainSettings(steps=1, epoch_steps=1, batch=1, warmup=1))
+    save_base(network, base, str(path), tmp_path / "new.safetensors", {"pretraining": {}})
+    new = load_model(tmp_path / "new.safetensors", "cpu")
+    torch.manual_seed(0)
+    adapted = adapt(new, strategy)
+    settings = LoopSettings(steps=1, epoch_steps=1, batch=1, warmup=1, precision="fp32")
+    train(adapted, new, labelled_set(), Split((0, 2, 4), (), (1, 3)), settings)
+    save_adapter(adapted, tmp_path / "adapter", {})
+    assert load_adapter(new, tmp_path / "adapter").strategy == strategy
+    with pytest.raises(ModelError, match="was trained on"):
+        load_adapter(base, tmp_path / "adapter")
 
 
 def test_empty_slices_and_nothing_at_all():

@@ -1,4 +1,5 @@
 import json
+import threading
 
 import pytest
 
@@ -131,3 +132,39 @@ def test_events_survive_a_line_cut_short(make_job):
     assert [event["step"] for event in folder.events() if event["event"] == "step"] == [1, 2]
     assert folder.events_file.read_text(encoding="utf-8").count("\n") == 3
     assert reporter.status.step == 2 and reporter.status.loss == 0.5
+
+
+def test_a_message_may_hold_a_name_that_is_no_text(make_job):
+    folder, text = make_job(), "The new base is \udcff ä/model.safetensors."  # as Python reads a stray byte
+    with Reporter(folder) as reporter:
+        reporter.state("done", text)
+    assert list(folder.events())[-1]["message"] == text
+    assert folder.read_status().message == text
+
+
+def test_two_who_make_a_job_in_one_folder_at_once(make_job):
+    made, refused = [], []
+
+    def make():
+        try:
+            made.append(make_job("the same"))
+        except OutputError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=make) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1 and len(refused) == 3
+    assert all("holds a job already" in text or "Another process is making" in text for text in refused), refused
+    run_job(made[0])
+    assert made[0].read_status().state == "done"
+
+
+def test_a_job_that_finds_no_room_is_none_and_its_folder_can_be_used(make_job, tmp_path, a_full_disk):
+    with pytest.raises(OutputError, match=r"Cannot write .*slices\.npz"):
+        make_job()
+    folder = JobFolder(tmp_path / "job")
+    assert not folder.exists and known_jobs() == []
+    folder.check_free()
