@@ -56,8 +56,7 @@ _CHANGE = 0.5
 def path_lengths(gray: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Length of the shortest path from each voxel to a seed, through the six neighbours of each.
 
-    Sweeps along the axes, forth and back, until little changes. A sweep is exact along its lines: the least of
-    ``d[j] + C[i] - C[j]`` over j up to i, where C sums the steps' costs, is a running minimum of ``d - C``.
+    Sweeps along the axes, forth and back, until little changes; each is exact along its lines.
 
     Args:
         gray: float32 (k, j, i).
@@ -67,23 +66,29 @@ def path_lengths(gray: np.ndarray, start: np.ndarray) -> np.ndarray:
     Returns:
         float32 of the same shape; infinite without seeds.
     """
-    length = start
     if not np.isfinite(start).any():
-        return length
-    sums = []
-    for axis in range(gray.ndim):
-        steps = np.abs(np.diff(gray, axis=axis)) + np.float32(STEP_COST)
-        sums.append(np.concatenate([np.zeros_like(gray.take([0], axis)), np.cumsum(steps, axis=axis)], axis=axis))
+        return start
+    # Of each axis the steps from plane to plane, the axis first: whole planes are updated at once.
+    steps = [np.abs(np.diff(_first(gray, axis), axis=0)) + np.float32(STEP_COST) for axis in range(gray.ndim)]
+    length = start
     for _ in range(_ROUNDS):
         before = length
-        for axis, total in enumerate(sums):
-            length = np.minimum(length, total + np.minimum.accumulate(length - total, axis=axis))
-            back = np.flip(np.minimum.accumulate(np.flip(length + total, axis), axis=axis), axis)
-            length = np.minimum(length, back - total)
+        for axis, costs in enumerate(steps):
+            planes = _first(length, axis)
+            for n, cost in enumerate(costs):
+                np.minimum(planes[n + 1], planes[n] + cost, out=planes[n + 1])
+            for n in range(len(costs) - 1, -1, -1):
+                np.minimum(planes[n], planes[n + 1] + costs[n], out=planes[n])
+            length = np.moveaxis(planes, 0, axis)
         finite = np.isfinite(before)
         if finite.all() and float((before - length).max()) < _CHANGE:
             break
-    return length
+    return np.ascontiguousarray(length)
+
+
+def _first(values: np.ndarray, axis: int) -> np.ndarray:
+    """A copy with ``axis`` first, in the order of memory."""
+    return np.array(np.moveaxis(values, axis, 0), order="C")
 
 
 class GrowthCandidate:
