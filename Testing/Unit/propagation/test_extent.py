@@ -41,6 +41,15 @@ def test_slices_that_lie_close_together_are_continued_a_little_further_than_a_ba
     assert extent.above == indices[-1] + 7
 
 
+def test_a_thin_structure_on_a_thick_slice_is_continued_all_the_same():
+    extent = extent_of(annotated(30, radius=3.0, step=8.0), 1)  # 1.4 times 3 mm is half a slice
+
+    assert (extent.below, extent.above) == (27, 33)
+    # Several slices tell more: it ends one gap further on.
+    extent = extent_of(annotated(28, 30, 32, radius=3.0, step=8.0), 1)
+    assert (extent.below, extent.above) == (25, 35)
+
+
 def test_the_volume_cuts_off_what_would_end_beyond_it():
     extent = extent_of(annotated(4, 12, 20, count=24), 1)
 
