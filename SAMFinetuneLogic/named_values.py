@@ -1,6 +1,7 @@
 """Options that the user writes as NAME=VALUE."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from SAMFinetuneLogic.errors import InputError
@@ -36,7 +37,10 @@ def _value(name: str, text: str, kind: object, owner: str) -> Any:
         if kind is int:
             return int(text)
         if kind is float:
-            return float(text)
+            number = float(text)
+            if not isfinite(number):
+                raise ValueError
+            return number
     except (KeyError, ValueError):
         expected = "true or false" if kind is bool else "a whole number" if kind is int else "a number"
         raise InputError(f"The {owner}'s {name} cannot be '{text}'; give {expected}.") from None

@@ -3,4 +3,9 @@
 
 def some_slices(count: int, kind: str = "") -> str:
     """Such as "1 slice", "3 annotated slices"."""
-    return " ".join(filter(None, (str(count), kind, "slice" if count == 1 else "slices")))
+    return counted(count, f"{kind} slice".strip())
+
+
+def counted(count: int, what: str) -> str:
+    """Such as "1 case", "3 cases"; ``what`` takes an "s"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

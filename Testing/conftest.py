@@ -1,9 +1,6 @@
 """Shared by all tests: few threads, no display, no access to the user's own cache, and skips that say why."""
 
 import os
-import signal
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,17 +56,3 @@ def a_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from small_models import write_small_compact
 
     return write_small_compact(tmp_path_factory.mktemp("models") / "tiny.safetensors")
-
-
-@pytest.fixture
-def a_full_disk() -> Iterator[None]:
-    """No file can grow beyond 4 KiB while the test runs, which stands in for a disk without room."""
-    if not sys.platform.startswith("linux"):
-        pytest.skip("limits the size of files as Linux does")
-    import resource
-
-    before, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, before)

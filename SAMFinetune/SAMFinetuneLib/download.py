@@ -19,14 +19,9 @@ _END_SECONDS = 1.0
 _BY_HAND = "put the file by hand into the offline folder"
 
 _FETCH = """
-import os, sys, threading
-
-def end_with_parent():
-    while os.read(0, 1):  # not by sys.stdin, which Python wants to close at its end
-        pass
-    os._exit(1)
-
-threading.Thread(target=end_with_parent, daemon=True).start()
+import os, sys
+from SAMFinetuneLogic.worker.parent_watch import end_with_parent
+end_with_parent(lambda: os._exit(1))
 from SAMFinetuneLogic.cli.main import main
 sys.exit(main(["models", "get", sys.argv[1], "--quiet"]))
 """
@@ -78,6 +73,8 @@ class ModelDownload:
             )
         finally:
             os.close(handle)
+            if self._process is None:  # it could not be started
+                self._end()
         self._timer.start()
         self.changed.emit()
 
@@ -98,8 +95,9 @@ class ModelDownload:
         assert self._process is not None
         code = self._process.poll()
         if code is None:
-            if self._part is not None and self._bytes and self._part.is_file():
-                self.percent = min(99, int(100 * self._part.stat().st_size / self._bytes))
+            if self._part is not None and self._bytes:
+                with suppress(OSError):  # it is not there yet, or has its own name already
+                    self.percent = min(99, int(100 * self._part.stat().st_size / self._bytes))
                 self.changed.emit()
             return
         if code == 0:

@@ -44,19 +44,21 @@ def _keep(path: Path) -> Path | None:
         return None
     old = path.parent / f".old-{secrets.token_hex(8)}{full_suffix(path)}"
     try:
-        os.link(path, old)
-    except OSError:
+        path.rename(path)  # Windows refuses this while another program has the file open, but not a second name
         try:
+            os.link(path, old)
+        except OSError:
             path.rename(old)
-        except OSError as error:
-            raise OutputError(f"Cannot replace {path}: {error.strerror or error}.") from error
+    except OSError as error:
+        raise OutputError(f"Cannot replace {path}: {error.strerror or error}.") from error
     return old
 
 
 def _put_back(path: Path, old: Path | None) -> None:
     with suppress(OSError):
-        if old is not None:
+        if old is None:
+            path.unlink(missing_ok=True)
+        elif path.exists() and path.samefile(old):
+            old.unlink()
+        else:
             old.replace(path)
-            old.unlink(missing_ok=True)  # two names of one file are left as they are by the line above
-        elif path.is_file():
-            path.unlink()

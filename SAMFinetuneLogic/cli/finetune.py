@@ -16,6 +16,7 @@ from SAMFinetuneLogic.cli.pairs import add_pair_arguments, check_pairs, read_pai
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.files import absolute_if_file
+from SAMFinetuneLogic.wording import some_slices
 
 if TYPE_CHECKING:
     from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet
@@ -116,10 +117,8 @@ def run(arguments: argparse.Namespace) -> int:
         named, model.weights_sha256, strategy, arguments.mode, settings, arguments.device, arguments.new_base
     )
     folder = create_finetune_job(arguments.job, data, request, parts)
-    counts = (
-        f"{len(parts.train)} slices to learn from, {len(parts.validation)} to stop by, {len(parts.gate)} to judge by"
-    )
-    notice(f"{counts}; {settings.steps} steps at most.", arguments)
+    counts = f"{some_slices(len(parts.train))} to learn from, {len(parts.validation)} to stop by"
+    notice(f"{counts}, {len(parts.gate)} to judge by; {settings.steps} steps at most.", arguments)
     if not parts.validation:
         notice(f"With fewer than {MIN_FOR_STOPPING} labelled slices the schedule is fixed.", arguments)
     del model

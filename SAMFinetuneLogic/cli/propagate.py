@@ -17,6 +17,7 @@ from SAMFinetuneLogic.cli.segment import add_model_arguments
 from SAMFinetuneLogic.cli.targets import add_overwrite_argument, check_label_map_target
 from SAMFinetuneLogic.errors import OutputError
 from SAMFinetuneLogic.files import check_target
+from SAMFinetuneLogic.wording import some_slices
 
 if TYPE_CHECKING:
     from SAMFinetuneLogic.imaging.volume import Volume
@@ -111,7 +112,7 @@ def _report(result: "PropagationResult", files: list[Path], arguments: argparse.
     for estimate in result.estimates:
         filled = [report for report in result.slices if report.value == estimate.value and report.pixels]
         extent = result.extents[estimate.value]
-        print(f"{names[estimate.value]}: filled in {len(filled)} slices of {extent.first} to {extent.last}")
+        print(f"{names[estimate.value]}: filled in {some_slices(len(filled))} of {extent.first} to {extent.last}")
         print(f"  {estimate.text}")
     for report in result.review[:5]:
         print(f"check slice {result.axis}={report.index} ({names[report.value]})")

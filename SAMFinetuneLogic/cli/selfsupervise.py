@@ -12,6 +12,7 @@ from SAMFinetuneLogic.cli.image_files import image_files
 from SAMFinetuneLogic.cli.jobs import begin
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice
 from SAMFinetuneLogic.files import absolute_if_file
+from SAMFinetuneLogic.wording import counted, some_slices
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = load_model(arguments.model, arguments.device)
     named = absolute_if_file(arguments.model)
     folder = create_pretrain_job(arguments.job, joined(parts), named, model.weights_sha256, settings, arguments.device)
-    notice(f"{sum(len(part.slices) for part in parts)} slices; {settings.steps} steps.", arguments)
+    notice(f"{some_slices(sum(len(part.slices) for part in parts))}; {counted(settings.steps, 'step')}.", arguments)
     del model
     return begin(folder, arguments)
 

@@ -6,6 +6,7 @@ from SAMFinetuneLogic.evaluation.adapter_gains import adapter_gains
 from SAMFinetuneLogic.evaluation.candidate_ranks import rank_correlation, rank_correlation_within
 from SAMFinetuneLogic.evaluation.protocols.base import MODEL
 from SAMFinetuneLogic.evaluation.report import EvaluationReport, Mean
+from SAMFinetuneLogic.wording import counted
 
 
 def format_report(report: EvaluationReport) -> str:
@@ -14,13 +15,13 @@ def format_report(report: EvaluationReport) -> str:
     Each cell is the mean with its spread: the standard deviation over cases, or over the structures of a single case.
     ``n`` is the number of structures.
     """
-    counts = f"{_counted(len(report.results), 'structure')} of {_counted(len(report.cases), 'case')}"
+    counts = f"{counted(len(report.results), 'structure')} of {counted(len(report.cases), 'case')}"
     parts = [f"Protocol {report.protocol}: {counts}"]
     parts.append(_means("all cases", report.methods, [_row(report, method) for method in report.methods], report))
     for modality in report.modalities:
         cases = len({result.case for result in report.results if result.modality == modality})
         rows = [_row(report, method, modality=modality) for method in report.methods]
-        title = f"{modality} ({_counted(cases, 'case')})"
+        title = f"{modality} ({counted(cases, 'case')})"
         parts.append(_means(title, report.methods, rows, report))
     if report.methods:
         first = report.methods[0]
@@ -43,10 +44,6 @@ def table(lines: Sequence[Sequence[str]]) -> str:
         "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
         for line in lines
     )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _about_candidates(report: EvaluationReport) -> list[str]:

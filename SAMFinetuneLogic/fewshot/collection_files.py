@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.fewshot.collection import SupportCollection, SupportModel, SupportSlice
@@ -25,11 +24,11 @@ from SAMFinetuneLogic.fewshot.fit_record import FitRecord
 from SAMFinetuneLogic.fewshot.fitted import FewShotModel, new_decoder
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.fewshot.targets import TargetEmbeddings
-from SAMFinetuneLogic.files import atomic_target
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.labels import Segment
 from SAMFinetuneLogic.imaging.windows import Window
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
+from SAMFinetuneLogic.models.tensor_files import write_tensors
 from SAMFinetuneLogic.prompting.cache import EmbeddingCache
 from SAMFinetuneLogic.prompting.predictor import SlicePredictor
 
@@ -127,11 +126,8 @@ def save_collection(
         tensors |= {f"decoder/{name}": t.detach().cpu().clone() for name, t in fitted.decoder.state_dict().items()}
         tensors |= {"targets/vectors": fitted.targets.vectors.cpu(), "targets/kinds": fitted.targets.kinds.cpu()}
         tensors |= _estimator_tensors(fitted.estimator)
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    with atomic_target(path, overwrite) as temporary:
-        # Written by Python, whose errors say that the disk is full. The JSON in ASCII: the name of a folder of DICOM
-        # may hold bytes that are no letters.
-        temporary.write_bytes(save(tensors, {_KEY: json.dumps(content)}))
+    # The JSON in ASCII: the name of a folder of DICOM may hold bytes that are no letters.
+    write_tensors(path, tensors, {_KEY: json.dumps(content)}, overwrite)
 
 
 def load_collection(path: Path) -> OpenedCollection:

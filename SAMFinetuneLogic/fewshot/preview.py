@@ -6,6 +6,7 @@ from SAMFinetuneLogic.fewshot.collection import SupportCollection
 from SAMFinetuneLogic.pictures.orientation import Display
 from SAMFinetuneLogic.pictures.panel import Overlay, Panel
 from SAMFinetuneLogic.pictures.sheet import LegendEntry, render_sheet
+from SAMFinetuneLogic.wording import some_slices
 
 _LETTERS = {"axial": ("R", "L", "A", "P"), "coronal": ("R", "L", "S", "I"), "sagittal": ("A", "P", "S", "I")}
 
@@ -25,7 +26,7 @@ def collection_picture(collection: SupportCollection, title: str = "") -> Image.
             )
         )
     legend = [
-        LegendEntry(f"{segment.name}, {len(collection.labelled(segment.value))} slices", segment.color)
+        LegendEntry(f"{segment.name}, {some_slices(len(collection.labelled(segment.value)))}", segment.color)
         for segment in collection.classes
     ]
     return render_sheet(panels, title or f"{len(panels)} labelled slices, {collection.model.title}", legend)

@@ -83,6 +83,8 @@ class FitSettings:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise InputError(f"The few-shot setting {name} is {getattr(self, name)}; it must be above 0.")
+        if not self.weight_decay >= 0:
+            raise InputError(f"The few-shot setting weight_decay is {self.weight_decay}; it must be at least 0.")
         if not 0 <= self.blind < 1:
             raise InputError(f"The few-shot setting blind is {self.blind}; it must be at least 0 and below 1.")
         if self.augmentations < 0 or self.hold_out_from < 2:

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 
 from SAMFinetuneLogic import __version__
 from SAMFinetuneLogic.errors import ModelError
-from SAMFinetuneLogic.files import atomic_target, sha256_of, write_json
+from SAMFinetuneLogic.files import sha256_of, write_json
 from SAMFinetuneLogic.finetuning.adapt import Adapted, adapt
 from SAMFinetuneLogic.finetuning.strategy import Mode, Strategy
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
+from SAMFinetuneLogic.models.tensor_files import write_tensors
 
 WEIGHTS_FILE, RECORD_FILE = "adapter.safetensors", "adapter.json"
 _FORMAT = 1
@@ -50,9 +51,7 @@ def save_adapter(adapted: Adapted, folder: Path, record: dict[str, Any]) -> None
     """
     folder = Path(folder)
     weights = folder / WEIGHTS_FILE
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in adapted.trainable_state().items()}
-    with atomic_target(weights) as temporary:
-        temporary.write_bytes(save(state, {"format": "pt"}))  # whose errors say that the disk is full
+    write_tensors(weights, adapted.trainable_state(), {"format": "pt"})
     base = adapted.base
     content = {
         "format": _FORMAT,

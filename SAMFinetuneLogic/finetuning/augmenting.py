@@ -1,6 +1,6 @@
 """Other looks of a labelled slice, made on the fly: turned, scaled, shifted, and with other contrast."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -84,7 +84,7 @@ def augmented(entry: LabelledSlice, augmentation: Augmentation, rng: np.random.G
         warped = warped + rng.normal(0, rng.uniform(0, a.noise), warped.shape[:2])[..., None]
     pixels = np.rint(255 * np.clip(warped, 0, 1)).astype(np.uint8)
     pixels = pixels if values.ndim == 3 else pixels[..., 0]
-    return LabelledSlice(pixels, labels, entry.spacing, entry.group, entry.slice)
+    return replace(entry, pixels=pixels, labels=labels)
 
 
 def _equalised(values: np.ndarray) -> np.ndarray:

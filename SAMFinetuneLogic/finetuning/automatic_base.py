@@ -42,7 +42,7 @@ def training_free_base(
                 image=learned.images[entry.group],
                 image_key=image.content_hash,
                 slice=entry.slice,
-                plane="",  # tells how to open another volume, which nobody does here
+                plane=entry.plane,
                 window=image.window,
             )
         )

@@ -5,14 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
-
 from SAMFinetuneLogic.errors import ModelError
-from SAMFinetuneLogic.files import atomic_target
 from SAMFinetuneLogic.models.catalogue import load_catalogue
 from SAMFinetuneLogic.models.checkpoint_files import METADATA_KEY, read_checkpoint
 from SAMFinetuneLogic.models.loaded_model import LoadedModel
 from SAMFinetuneLogic.models.store import ModelStore
+from SAMFinetuneLogic.models.tensor_files import write_tensors
 
 
 def save_base(network: Any, base: LoadedModel, base_name: str, path: Path, record: dict[str, Any]) -> None:
@@ -36,6 +34,4 @@ def save_base(network: Any, base: LoadedModel, base_name: str, path: Path, recor
         "preprocessing": asdict(base.preprocessing),
         "continued": {"base": base.entry.id, "base_sha256": base.weights_sha256, **record},
     }
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with atomic_target(path) as temporary:
-        temporary.write_bytes(save(state, {METADATA_KEY: json.dumps(metadata)}))
+    write_tensors(path, network.state_dict(), {METADATA_KEY: json.dumps(metadata)})

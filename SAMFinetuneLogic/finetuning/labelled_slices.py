@@ -28,6 +28,7 @@ class LabelledSlice:
         spacing: (row_mm, col_mm).
         group: number of the image that it comes from.
         slice: where in that image.
+        plane: axial, coronal or sagittal, by the image's affine; empty where it is not known.
     """
 
     pixels: np.ndarray
@@ -35,6 +36,7 @@ class LabelledSlice:
     spacing: tuple[float, float]
     group: int
     slice: SliceIndex
+    plane: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -110,7 +112,8 @@ def labelled_slices(
         where = SliceIndex(axis, int(index))
         image = plane.image(where.index) if turned else SliceImage.of(volume, where, window)
         drawn = plane.turn(by_slice[where.index]) if turned else by_slice[where.index]
-        found.append(LabelledSlice(image.to_uint8(), drawn.astype(np.uint16), image.spacing, 0, where))
+        pixels, shown = image.to_uint8(), drawn.astype(np.uint16)
+        found.append(LabelledSlice(pixels, shown, image.spacing, 0, where, plane.display.plane))
     present = {int(value) for entry in found for value in np.unique(entry.labels)} - {0}
     if not present:
         raise InputError("Nothing is labelled on the slices: draw the structure on at least two slices.")

@@ -1,6 +1,6 @@
 """Using an adapter: as a model for prompts, or on its own where it was trained for that."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,8 @@ def predict_volume(
     """Segment every slice of an image without prompts.
 
     Args:
-        axis: of the slices; None for the one that the adapter learned from.
+        axis: of the slices; None for the plane that the adapter learned from, axial, coronal or sagittal: that of most
+            of its slices.
         window: its name; None for the kind of window that the adapter learned from.
 
     Raises:
@@ -128,7 +129,7 @@ def predict_volume(
             "This adapter needs prompts: use 'samfinetune segment' with it, or train one with --mode automatic."
         )
     record = info.record
-    chosen_axis = resolve_axis(axis or _common(record["axes"]), volume.ijk_to_ras)
+    chosen_axis = resolve_axis(axis or _learned_axis(record), volume.ijk_to_ras)
     chosen_window = choose_window(volume, window or _window_name(record["windows"]))
     values = tuple(int(value) for value in record["values"])
     colors = [tuple(color) for color in record["colors"]]
@@ -151,8 +152,9 @@ def predict_volume(
     return VolumeResult(labels, chosen_axis, chosen_window, tuple(found))
 
 
-def _common(axes: Sequence[str]) -> str:
-    return axes[0] if axes else "k"
+def _learned_axis(record: Mapping[str, Any]) -> str:
+    """The plane that most slices lay in; records of earlier versions know the voxel axis alone."""
+    return str(next(iter(record.get("planes") or record["axes"]), "k"))
 
 
 def _window_name(windows: Sequence[dict[str, object]]) -> str:

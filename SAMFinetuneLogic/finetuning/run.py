@@ -1,5 +1,6 @@
 """From labelled slices to a judged adapter on disk: what a job does, and what may also be called directly."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ def make_record(
         "windows": [window.to_dict() for window in data.windows],
         "turned": data.turned,
         "axes": sorted({entry.slice.axis for entry in data.slices}),
+        "planes": [plane for plane, _ in Counter(entry.plane for entry in data.slices).most_common() if plane],
         "slices": {
             part: [data.title(number) for number in numbers]
             for part, numbers in (("train", split.train), ("validation", split.validation), ("gate", split.gate))

@@ -44,6 +44,7 @@ def write_snapshot(folder: Path, data: LabelledSet, split: Split) -> None:
                 "group": entry.group,
                 "axis": entry.slice.axis,
                 "index": entry.slice.index,
+                "plane": entry.plane,
                 "spacing": list(entry.spacing),
             }
             for entry in data.slices
@@ -71,6 +72,7 @@ def read_snapshot(folder: Path) -> tuple[LabelledSet, Split]:
                     (float(entry["spacing"][0]), float(entry["spacing"][1])),
                     int(entry["group"]),
                     SliceIndex(entry["axis"], int(entry["index"])),
+                    entry.get("plane", ""),  # jobs of earlier versions do not say
                 )
                 for number, entry in enumerate(content["slices"])
             )

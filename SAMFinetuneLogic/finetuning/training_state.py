@@ -1,6 +1,5 @@
 """The state of a training on disk: what it takes to go on as if it had never stopped."""
 
-import io
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import torch
 
-from SAMFinetuneLogic.files import atomic_target
+from SAMFinetuneLogic.models.tensor_files import write_state
 
 CHECKPOINT = "checkpoint.pt"
 STARTS_ANEW = "The last checkpoint is of another plan or cannot be read: training starts anew."
@@ -56,11 +55,7 @@ def save_state(folder: Path, state: TrainingState) -> None:
     Raises:
         OutputError: the folder cannot be written, or the disk is full.
     """
-    # Through memory: torch's own writer turns a full disk into an error that does not say so.
-    buffer = io.BytesIO()
-    torch.save({"version": _VERSION, **vars(state)}, buffer)
-    with atomic_target(folder / CHECKPOINT) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    write_state(folder / CHECKPOINT, {"version": _VERSION, **vars(state)})
 
 
 def has_state(folder: Path) -> bool:

@@ -214,7 +214,7 @@ class JobFolder:
     def events(self) -> Iterator[dict[str, Any]]:
         """All complete events so far. A line that a kill cut short is left out."""
         try:
-            lines = self.events_file.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = self.events_file.read_text(encoding="utf-8", errors="replace").split("\n")
         except OSError:
             return
         for line in lines:

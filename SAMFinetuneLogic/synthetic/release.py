@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from SAMFinetuneLogic import __version__
 from SAMFinetuneLogic.errors import InputError
-from SAMFinetuneLogic.files import atomic_target
 from SAMFinetuneLogic.models.checkpoint_files import METADATA_KEY
 from SAMFinetuneLogic.models.compact import build_compact_sam
+from SAMFinetuneLogic.models.tensor_files import write_tensors
 
 _PREPROCESSING = {"normalisation": "sam", "geometry": "longest_pad", "coordinates": "centre"}
 _RECORD_LINES = 40
@@ -22,6 +21,7 @@ def export_checkpoint(state_file: Path, target: Path) -> Path:
 
     Raises:
         InputError: there is no training state.
+        OutputError: the file cannot be written.
     """
     if not state_file.exists():
         raise InputError(f"There is no training state at {state_file}: train first, or give the training's folder.")
@@ -31,14 +31,13 @@ def export_checkpoint(state_file: Path, target: Path) -> Path:
         for parameter, average in zip(network.parameters(), state["average"], strict=True):
             parameter.copy_(average)
         network.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.copy_(state["position"])
-    tensors = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
+    tensors = {name: tensor.half() for name, tensor in network.state_dict().items()}
     metadata = {
         "config": state["config"],
         "preprocessing": {**_PREPROCESSING, "size": state["config"]["size"]},
         "training": training_record(state),
     }
-    with atomic_target(target) as temporary:
-        save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(metadata), "format": "pt"})
+    write_tensors(target, tensors, {METADATA_KEY: json.dumps(metadata), "format": "pt"})
     return target
 
 

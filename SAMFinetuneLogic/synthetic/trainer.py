@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional
 
 from SAMFinetuneLogic.errors import InputError, ModelError
-from SAMFinetuneLogic.files import atomic_target
 from SAMFinetuneLogic.models.checkpoint_files import read_checkpoint
 from SAMFinetuneLogic.models.compact import COMPACT_CONFIG, build_compact_sam, resized
+from SAMFinetuneLogic.models.tensor_files import write_state
 from SAMFinetuneLogic.synthetic.batches import Batch
 from SAMFinetuneLogic.synthetic.episodes import BOX, CLICK, OTHER_SLICE, Prompts, add_correction, first_prompts
 from SAMFinetuneLogic.synthetic.objective import outline_loss, overlaps, round_loss
@@ -115,7 +115,11 @@ class Trainer:
         return self.folder / STATE_FILE
 
     def save(self) -> None:
-        """Write the state atomically; a kill at any moment leaves the state before or after it."""
+        """Write the state atomically; a kill at any moment leaves the state before or after it.
+
+        Raises:
+            OutputError: the folder cannot be written, or the disk is full.
+        """
         state = {
             "settings": asdict(self.settings),
             "config": self.config,
@@ -128,8 +132,7 @@ class Trainer:
             "history": self.history,
             "earlier": self.earlier,
         }
-        with atomic_target(self.state_file) as temporary:
-            torch.save(state, temporary)
+        write_state(self.state_file, state)
 
     def _load(self) -> None:
         state = torch.load(self.state_file, map_location=self.device, weights_only=True)

@@ -4,19 +4,10 @@ import faulthandler
 import json
 import secrets
 import sys
-import threading
 
 from SAMFinetuneLogic.worker.link import connect
+from SAMFinetuneLogic.worker.parent_watch import end_with_parent
 from SAMFinetuneLogic.worker.server import Server, end_process
-
-
-def _end_with_parent() -> None:
-    """Standard input closes when the parent ends, however it does."""
-    try:
-        while sys.stdin.buffer.read(1):
-            pass
-    finally:
-        end_process(0)
 
 
 def main() -> None:
@@ -26,7 +17,7 @@ def main() -> None:
     if not line.strip():
         sys.exit("This process is started by SAMFinetune itself.")
     facts = json.loads(line)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent(lambda: end_process(0))
     try:
         connection = connect(int(facts["port"]), bytes.fromhex(facts["key"]), secrets.token_bytes(32))
     except OSError as error:

@@ -61,7 +61,7 @@ def test_ctrl_c_leaves_a_job_that_can_be_resumed(run, arguments, tmp_path):
 
 def test_a_detached_job_outlives_who_started_it_and_is_stopped_twice(run, arguments, tmp_path):
     folder = JobFolder(tmp_path / "Auftrag Größe 影")
-    command = [sys.executable, "-m", "SAMFinetuneLogic.cli", *map(str, arguments), "--steps", "400", "--detach"]
+    command = [sys.executable, "-m", "SAMFinetuneLogic.cli", *map(str, arguments), "--steps", "4000", "--detach"]
     launcher = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300)
     assert launcher.returncode == 0, launcher.stderr
 
@@ -72,7 +72,7 @@ def test_a_detached_job_outlives_who_started_it_and_is_stopped_twice(run, argume
     while not folder.read_status().steps:  # it is written every second or two
         time.sleep(0.05)
     _, out, _ = run("jobs", "list")
-    assert f"/400  {folder.path}" in out and "running" in out
+    assert f"/4000  {folder.path}" in out and "running" in out
     code, _, err = run("jobs", "resume", folder.path)
     assert code == 2 and "jobs watch" in err
     code, out, err = run("jobs", "cancel", folder.path)

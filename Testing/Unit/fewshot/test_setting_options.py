@@ -26,11 +26,18 @@ def test_values_have_the_settings_types():
         ("steps=3", "no option of this fit"),
         ("batch", "write NAME=VALUE with one of batch, learning_rate"),
         ("batch=many", "The fit's batch cannot be 'many'; give a whole number"),
+        ("learning_rate=inf", "The fit's learning_rate cannot be 'inf'; give a number"),
     ],
 )
 def test_what_would_do_nothing_or_cannot_be_read_is_refused(text, message):
     with pytest.raises(InputError, match=message):
         parse_settings([text], "slices", "none")
+
+
+@pytest.mark.parametrize("text", ["weight_decay=-1", "learning_rate=0", "patience=0", "hold_out_from=1", "batch=-2"])
+def test_values_out_of_range_are_refused_by_the_settings(text):
+    with pytest.raises(InputError, match=text.partition("=")[0]):
+        FitSettings(**parse_settings([text], "slices", "none"))
 
 
 def test_every_setting_can_be_set_somewhere():

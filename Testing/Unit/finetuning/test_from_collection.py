@@ -27,7 +27,8 @@ def test_they_are_the_slices_that_the_image_itself_gives(a_model):
     assert found.turned and [found.title(n) for n in range(4)] == [expected.title(n) for n in range(4)]
     for one, other in zip(found.slices, expected.slices, strict=True):
         assert np.array_equal(one.pixels, other.pixels) and np.array_equal(one.labels, other.labels)
-        assert (one.spacing, one.group, one.slice) == (other.spacing, other.group, other.slice)
+        assert (one.spacing, one.group) == (other.spacing, other.group)
+        assert (one.slice, one.plane) == (other.slice, other.plane) and one.plane == "axial"
     assert found.slices[3].is_empty, "a negative slice stays one"
 
 
@@ -42,6 +43,22 @@ def test_the_same_plane_of_a_volume_stored_otherwise_has_the_same_axis(a_model):
     assert [entry.slice for entry in first.slices] == [entry.slice for entry in second.slices]
     for one, other in zip(first.slices, second.slices, strict=True):
         assert np.array_equal(one.pixels, other.pixels) and np.array_equal(one.labels, other.labels)
+
+
+def test_one_image_in_several_windows_is_one_image(a_model):
+    volume, labels = labelled_volume(name="image0")
+    whole = new_collection(volume, labels, [3, 6, 9], a_model, "k", WINDOW)
+    for first, width in ((4, 150.0), (5, 170.0)):
+        whole = merge(
+            whole, new_collection(volume, labels, [first, first + 3], a_model, "k", Window(0.0, width, "custom"))
+        )
+    data = slices_of_collection(whole)
+    assert {entry.group for entry in data.slices} == {0} and data.images == ("image0",)
+    parts = split(data)
+    gate = [data.slices[number].slice.index for number in parts.gate]
+    train = [data.slices[number].slice.index for number in parts.train]
+    assert max(gate) - min(gate) == len(gate) - 1, "a block of slices is held out"
+    assert sum(abs(one - other) == 1 for one in gate for other in train) <= 2, "which touches others at its ends alone"
 
 
 def test_images_that_share_a_name_are_told_apart_by_grid_and_window(a_model):

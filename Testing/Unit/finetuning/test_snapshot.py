@@ -19,7 +19,7 @@ def test_what_is_written_is_read(tmp_path):
     assert found.segments == data.segments and found.windows == data.windows and found.images == data.images
     for mine, theirs in zip(data.slices, found.slices, strict=True):
         assert np.array_equal(mine.pixels, theirs.pixels) and np.array_equal(mine.labels, theirs.labels)
-        assert mine.slice == theirs.slice and mine.spacing == theirs.spacing
+        assert mine.slice == theirs.slice and mine.spacing == theirs.spacing and mine.plane == theirs.plane == "axial"
 
 
 @pytest.mark.parametrize("name", [ARRAYS, DESCRIPTION])

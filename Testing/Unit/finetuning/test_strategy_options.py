@@ -30,6 +30,7 @@ def test_values_have_the_options_types():
         ("rank=many", "give a whole number"),
         ("dora=maybe", "true or false"),
         ("alpha=", "give a number"),
+        ("alpha=nan", "give a number"),
     ],
 )
 def test_what_would_do_nothing_or_cannot_be_read_is_refused(text, message):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from small_disk import files_of_at_most
 
 from SAMFinetuneLogic.cli.main import main
-from SAMFinetuneLogic.errors import InputError, ModelError
+from SAMFinetuneLogic.errors import InputError, ModelError, OutputError
 from SAMFinetuneLogic.models.loading import load_model
 from SAMFinetuneLogic.synthetic.batches import make_batch
 from SAMFinetuneLogic.synthetic.objective import mask_losses, outline_loss, overlaps
@@ -104,6 +105,19 @@ def test_the_released_file_loads_as_a_model_with_its_record(tmp_path):
         later = json.loads(stream.metadata()["samfinetune"])["training"]
     assert later["steps"] == 0 and later["earlier"] == [record]
     assert Trainer(tmp_path / "new", SETTINGS).earlier == [record]
+
+
+def test_a_full_disk_leaves_the_earlier_files(tmp_path):
+    trainer, released = Trainer(tmp_path, SETTINGS), tmp_path / "model.safetensors"
+    trainer.save()
+    released.write_text("the earlier one")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with files_of_at_most(4096):
+        with pytest.raises(OutputError, match=r"Cannot write .*model\.safetensors"):
+            export_checkpoint(trainer.state_file, released)
+        with pytest.raises(OutputError, match=f"Cannot write .*{STATE_FILE}"):
+            trainer.save()
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_bad_requests_are_named(tmp_path):

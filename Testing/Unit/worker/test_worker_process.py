@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from processes import alive
 
 from SAMFinetuneLogic.errors import Cancelled
 from SAMFinetuneLogic.imaging.axes import SliceIndex
@@ -18,18 +19,6 @@ from SAMFinetuneLogic.worker.client import RemoteClient
 from SAMFinetuneLogic.worker.failures import Failure
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; a dead one that nobody has waited for does not count."""
-    try:
-        with open(f"/proc/{pid}/stat") as stream:
-            return stream.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks into /proc")
 
 
 def test_a_killed_process_is_replaced_and_the_work_goes_on(new_client, ask, a_choice, a_volume, some_labels):
@@ -87,7 +76,6 @@ time.sleep(60)
 """
 
 
-@needs_proc
 def test_the_process_ends_when_its_parent_is_killed(a_checkpoint):
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(a_checkpoint)], stdout=subprocess.PIPE, text=True)
     try:
@@ -102,7 +90,6 @@ def test_the_process_ends_when_its_parent_is_killed(a_checkpoint):
     assert not alive(pid)
 
 
-@needs_proc
 def test_a_stranger_is_ignored_and_close_ends_the_process_until_it_is_needed(new_client, a_choice, ask):
     polled = new_client()
     loading = polled.client.load(a_choice)
