@@ -53,13 +53,18 @@ def expected_error(
     Args:
         curve: before anything is known.
         evidence: of one candidate and one segment. Their mean error says by which factor the curve's odds were wrong;
-            the curve itself counts as ``prior_weight`` slices.
+            the curve itself counts as ``prior_weight`` slices: in the geometric mean where they are worse, in the
+            arithmetic one where they are better, which may be luck and is believed less.
     """
     seen = [(1 - each.dice, curve.at(each.gaps)) for each in evidence if np.isfinite(each.gaps)]
     if not seen:
         return scaled_error(curve, 1.0, gaps)
     error, expected = np.mean(seen, axis=0)
-    factor = (odds(error) / odds(expected)) ** (len(seen) / (len(seen) + prior_weight))
+    ratio, count = odds(error) / odds(expected), len(seen)
+    if ratio > 1:
+        factor = ratio ** (count / (count + prior_weight))
+    else:
+        factor = (prior_weight + count * ratio) / (prior_weight + count)
     found = factor * odds(curve.at(gaps))
     return float(np.clip(found / (1 + found), LEAST, WORST))
 

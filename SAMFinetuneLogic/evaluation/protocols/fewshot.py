@@ -15,6 +15,7 @@ from SAMFinetuneLogic.evaluation.support import Lesson, lessons_of, read_lesson
 from SAMFinetuneLogic.imaging.labels import LabelMap
 from SAMFinetuneLogic.metrics import dice
 from SAMFinetuneLogic.progress import CancelCheck, raise_if_cancelled
+from SAMFinetuneLogic.wording import some_slices
 
 if TYPE_CHECKING:
     from SAMFinetuneLogic.evaluation.baselines.few_labels import SliceAnswer
@@ -38,7 +39,7 @@ class FewShotProtocol:
 
     name: ClassVar[str] = "fewshot"
     columns: ClassVar[tuple[Column, ...]] = tuple(
-        Column(f"dice_{count}", f"Dice, {count} slice{'s' if count > 1 else ''}") for count in COUNTS
+        Column(f"dice_{count}", f"Dice, {some_slices(count)}") for count in COUNTS
     )
     ranking: ClassVar[Column] = Column(f"dice_{COUNTS[-1]}", f"Dice with {COUNTS[-1]} slices")
 

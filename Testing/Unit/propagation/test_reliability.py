@@ -31,9 +31,15 @@ def test_evidence_scales_the_odds_and_the_curve_counts_as_one_slice():
         assert expected_error(CURVE, seen(*[0.5] * count), 2.0) == pytest.approx(odds / (1 + odds))
 
 
+def test_better_than_expected_is_believed_less():
+    # Found 0.05, odds 1/19: 4/19 of what was expected. The curve's own 1 counts as one slice of four.
+    odds = (1 + 3 * 4 / 19) / 4 * 0.3 / 0.7
+    assert expected_error(CURVE, seen(0.95, 0.95, 0.95), 2.0) == pytest.approx(odds / (1 + odds))
+
+
 def test_errors_stay_within_what_is_believed():
     assert expected_error(CURVE, seen(*[0.0] * 9), 20.0) <= WORST
-    assert expected_error(CURVE, seen(*[1.0] * 9), 0.0) == pytest.approx(LEAST)
+    assert expected_error(ErrorCurve(0.02, 0.1), seen(*[1.0] * 9), 0.0) == pytest.approx(LEAST)
 
 
 def test_among_poor_candidates_the_better_one_counts():
