@@ -23,6 +23,10 @@ from slicer_host.loading import close_module, load_module, open_module  # noqa: 
 
 SECTIONS = ("input", "prompt", "propagate", "learn", "review", "export", "editor")
 _MARGIN = 12
+_POINTS = 40
+"""Of the curve of learning, when its picture is taken."""
+_PATIENCE = 600
+"""Seconds for each step of the work."""
 
 
 def main(folder: Path) -> None:
@@ -58,6 +62,11 @@ def main(folder: Path) -> None:
     panel.collection.ui.collectionAddButton.click()
     _wait(lambda: not bench.collection.long.running, "the collection", panel)
     save("collection", "learn")
+    panel.learn.ui.learnButton.click()
+    _wait(lambda: len(bench.learning.curve) >= _POINTS or not bench.learning.running, "the curve", panel)
+    save("adapting", "learn")
+    _wait(lambda: not bench.learning.running, "the verdict", panel)
+    save("adapted", "learn")
     panel.review.ui.reviewNextButton.click()
     save("review", "review")
     panel.export.ui.exportFolder.currentPath = str(Path(app.temporaryPath))
@@ -73,12 +82,12 @@ def main(folder: Path) -> None:
 
 
 def _annotate_around(bench: Any, first: Any, position: tuple[float, float, float], panel: Any) -> None:
-    """A click on two more slices, at the same place of the plane."""
+    """A click on four more slices, at the same place of the plane: enough to hold two out."""
     from SAMFinetuneLogic.imaging.axes import SliceIndex
 
     volume = bench.work.volume
     row, col = volume.ras_to_slice([position], first.axis)[0][1:]
-    for step in (-4, 4):
+    for step in (-6, -3, 3, 6):
         index = min(max(first.index + step, 0), volume.slice_count(first.axis) - 1)
         bench.go_to(SliceIndex(first.axis, index))
         bench.prompter.add_point(tuple(volume.slice_to_ras([[index, row, col]], first.axis)[0]), True, first.axis)
@@ -87,7 +96,7 @@ def _annotate_around(bench: Any, first: Any, position: tuple[float, float, float
 
 
 def _wait(condition: Callable[[], bool], what: str, panel: Any) -> None:
-    if not run_until(condition, 240):
+    if not run_until(condition, _PATIENCE):
         sys.exit(f"{what} did not come: {panel.bench.inference.status} {panel.prompt.messages.text}")
 
 

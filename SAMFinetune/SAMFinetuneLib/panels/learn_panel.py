@@ -114,7 +114,7 @@ class LearnPanel(Panel):
                 parts.append(_("validation Dice {dice:.3f}").format(dice=status.validation_dice))
             if status.seconds_left is not None:
                 parts.append(_("about {seconds:.0f} s left").format(seconds=status.seconds_left))
-        elif status.message:
+        elif status.message and self.bench.learning.evidence is None:  # else the verdict stands above its table
             parts.append(status.message)
         return ", ".join(parts) if status.state == "running" else " ".join(parts)
 
