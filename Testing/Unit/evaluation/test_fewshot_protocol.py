@@ -6,6 +6,7 @@ import pytest
 from small_cases import ball, write_volume
 from small_models import loaded, small_compact_sam
 
+import SAMFinetuneLogic.fewshot.fitting  # noqa: F401  its annotations need the class that is replaced below
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.evaluation.baselines import few_labels
 from SAMFinetuneLogic.evaluation.manifest import read_manifest
