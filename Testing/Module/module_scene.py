@@ -1,10 +1,13 @@
 """Volumes with known blocks, and the module opened on them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import slicer
 from slicer_host.event_loop import run_for, run_until
+
+from SAMFinetuneLogic.imaging.axes import SliceIndex
 
 SHAPE = (12, 56, 64)
 BRIGHT = 200
@@ -67,6 +70,15 @@ def settle(opened: Any, seconds: float = 20.0) -> None:
     """Run the event loop until the model owes no answer."""
     assert run_until(lambda: not opened.bench.prompter.waiting, seconds)
     run_for(0.03)
+
+
+def accept_clicks(opened: Any, indices: Iterable[int]) -> None:
+    """The first block segmented by one click on each of these slices along k, and accepted."""
+    for k in indices:
+        opened.bench.go_to(SliceIndex("k", k))
+        opened.bench.prompter.add_point(ras_of(opened, k, 20, 25))
+        settle(opened)
+        opened.bench.prompter.accept()
 
 
 def until_exported(opened: Any, seconds: float = 20.0) -> None:

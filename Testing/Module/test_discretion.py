@@ -6,11 +6,10 @@ import zlib
 
 import pytest
 import slicer
-from module_scene import add_volume, ras_of, settle, straight_affine, two_blocks, until_exported
+from module_scene import accept_clicks, add_volume, ras_of, straight_affine, two_blocks, until_exported
 from slicer_host.event_loop import run_for, run_until
 
 from SAMFinetuneLogic.errors import ModelError
-from SAMFinetuneLogic.imaging.axes import SliceIndex
 
 NAME, UID, BORN = "DOE^JANE 3 thorax", "1.2.826.0.1.3680043.99", "19500101"
 
@@ -29,11 +28,7 @@ def patient(opened, tmp_path):
     opened.bench.preferences.job_folder = tmp_path / "jobs"
     opened.bench.open(node)
     assert run_until(lambda: opened.bench.inference.info is not None)
-    for k in (4, 6, 8):
-        opened.bench.go_to(SliceIndex("k", k))
-        opened.bench.prompter.add_point(ras_of(opened, k, 20, 25))
-        settle(opened)
-        opened.bench.prompter.accept()
+    accept_clicks(opened, (4, 6, 8))
     return opened
 
 

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from module_scene import ras_of, settle
+from module_scene import accept_clicks, ras_of, settle
 from slicer_host.event_loop import run_until
 
 from SAMFinetuneLogic.errors import InputError
@@ -26,11 +26,7 @@ pytestmark = pytest.mark.skipif(
 def annotated(blocks, tmp_path):
     """Five annotated slices."""
     blocks.bench.preferences.job_folder = tmp_path / "jobs"
-    for k in (3, 4, 5, 7, 8):
-        blocks.bench.go_to(SliceIndex("k", k))
-        blocks.bench.prompter.add_point(ras_of(blocks, k, 20, 25))
-        settle(blocks)
-        blocks.bench.prompter.accept()
+    accept_clicks(blocks, (3, 4, 5, 7, 8))
     return blocks
 
 

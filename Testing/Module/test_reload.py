@@ -6,7 +6,7 @@ import weakref
 import pytest
 import slicer
 from module_fixtures import WAIT
-from module_scene import add_volume, open_blocks, ras_of, settle, straight_affine, two_blocks
+from module_scene import accept_clicks, add_volume, open_blocks, ras_of, settle, straight_affine, two_blocks
 from processes import alive
 from slicer_host import settings
 from slicer_host.event_loop import run_for, run_until
@@ -168,11 +168,7 @@ def test_a_running_adaptation_goes_on_and_is_found_again(developer, clients, tmp
     monkeypatch.setattr(Learning, "_launch", lambda self, job: None)  # its process is this one
     open_blocks(opened := Opened(developer), straight_affine())
     opened.bench.preferences.job_folder = tmp_path / "jobs"
-    for k in (3, 5, 8):
-        opened.bench.go_to(SliceIndex("k", k))
-        opened.bench.prompter.add_point(ras_of(opened, k, 20, 25))
-        settle(opened)
-        opened.bench.prompter.accept()
+    accept_clicks(opened, (3, 5, 8))
     job = JobFolder(opened.bench.learning.start().path)
     old = parts_of(widget_now())
     with job.lock() as lock:

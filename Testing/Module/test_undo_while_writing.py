@@ -5,7 +5,7 @@ import PySide6.QtCore as QtCore
 import pytest
 import SimpleITK as sitk
 import slicer
-from module_scene import BRIGHT, add_volume, ras_of, settle, straight_affine, until_exported
+from module_scene import BRIGHT, accept_clicks, add_volume, ras_of, straight_affine, until_exported
 from PySide6.QtTest import QTest
 from slicer_host.event_loop import process_events, run_for, run_until
 from test_collection_module import array_of as array_of_node
@@ -36,11 +36,7 @@ def tower(opened):
     for k in (DRAWN[0] - 1, DRAWN[1] + 1):
         opened.bench.go_to(SliceIndex("k", k))
         opened.bench.prompter.mark_done()
-    for k in DRAWN:
-        opened.bench.go_to(SliceIndex("k", k))
-        opened.bench.prompter.add_point(ras_of(opened, k, 20, 25))
-        settle(opened)
-        opened.bench.prompter.accept()
+    accept_clicks(opened, DRAWN)
     return opened
 
 
