@@ -21,13 +21,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from SAMFinetuneLogic.errors import InputError, ModelError, is_out_of_memory
+from SAMFinetuneLogic.errors import InputError, is_out_of_memory
 from SAMFinetuneLogic.finetuning.augmenting import Augmentation
 from SAMFinetuneLogic.finetuning.checkpointing import checkpointed
 from SAMFinetuneLogic.finetuning.determinism import same_numbers_each_time
 from SAMFinetuneLogic.finetuning.labelled_slices import LabelledSet, LabelledSlice
 from SAMFinetuneLogic.finetuning.loop import Listener, TrainingRecord, ignore
-from SAMFinetuneLogic.finetuning.memory import CHECKPOINTING_IS_ON, smaller_parts
+from SAMFinetuneLogic.finetuning.memory import use_less_memory
 from SAMFinetuneLogic.finetuning.training_state import STARTS_ANEW, TrainingState, has_state, load_state, save_state
 from SAMFinetuneLogic.finetuning.views import ViewMaker
 from SAMFinetuneLogic.imaging.axes import Axis, SliceIndex
@@ -177,7 +177,7 @@ def pretrain(
             hidden = hidden_patches(len(inputs), _patches(model), settings.mask_ratio, generator)
             while (loss := _gradients(learned, inputs, content, hidden, state, half)) is None:
                 release_cached(model.device)
-                text = _use_less_memory(state, len(inputs))
+                text = use_less_memory(state, len(inputs), "or choose a smaller model")
                 notices.append(text)
                 listener({"event": "notice", "text": text})
             torch.nn.utils.clip_grad_norm_(learned.parameters(), 1.0)
@@ -216,19 +216,6 @@ def _optimiser(learned: nn.Module, settings: PretrainSettings) -> torch.optim.Op
         {"params": [p for p in learned.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, betas=(0.9, 0.95))
-
-
-def _use_less_memory(state: TrainingState, size: int) -> str:
-    """Smaller parts of a batch of ``size`` slices, then checkpointing; the sentence that says so."""
-    if state.accumulate < size:
-        state.accumulate, notice = smaller_parts(state.accumulate, size)
-        return notice
-    if not state.checkpointing:
-        state.checkpointing = True
-        return CHECKPOINTING_IS_ON
-    raise ModelError(
-        "There is not enough memory to train on a single slice: close other programs, or choose a smaller model."
-    )
 
 
 def _gradients(

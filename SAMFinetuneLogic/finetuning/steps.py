@@ -14,7 +14,7 @@ from SAMFinetuneLogic.finetuning.checkpointing import checkpointed
 from SAMFinetuneLogic.finetuning.episodes import CLICK, answer, corrected, corrections, first_prompts
 from SAMFinetuneLogic.finetuning.half_layers import HalfLayers
 from SAMFinetuneLogic.finetuning.losses import automatic_loss, overlaps, prompt_loss, shown
-from SAMFinetuneLogic.finetuning.memory import CHECKPOINTING_IS_ON, smaller_parts
+from SAMFinetuneLogic.finetuning.memory import use_less_memory
 from SAMFinetuneLogic.finetuning.prefix_cache import PrefixCache
 from SAMFinetuneLogic.finetuning.schedule import LoopSettings
 from SAMFinetuneLogic.finetuning.tiny_numbers import tiny_numbers_are_zero
@@ -84,20 +84,8 @@ class Stepper:
             # Outside of the handler, where the failed pass's tensors are free.
             self.optimiser.zero_grad(set_to_none=True)
             release_cached(self.device)
-            self.notices.append(self._use_less_memory(len(batch)))
-
-    def _use_less_memory(self, size: int) -> str:
-        """Smaller parts of a batch of ``size`` slices, then checkpointing; the sentence that says so."""
-        if self.accumulate < size:
-            self.accumulate, notice = smaller_parts(self.accumulate, size)
-            return notice
-        if self._trains_encoder and not self.checkpointing:
-            self.checkpointing = True
-            return CHECKPOINTING_IS_ON
-        raise ModelError(
-            "There is not enough memory to train on a single slice: close other programs, train the decoder alone, or "
-            "choose a smaller model."
-        )
+            instead = "train the decoder alone, or choose a smaller model"
+            self.notices.append(use_less_memory(self, len(batch), instead, self._trains_encoder))
 
     def _try(self, batch: Batch, number: int) -> dict[str, float]:
         self.adapted.train_mode()
