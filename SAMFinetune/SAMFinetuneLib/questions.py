@@ -58,9 +58,7 @@ class Questions:
             return []
         session = self._work.session
         return [
-            target
-            for target in self.targets()
-            if session.candidates(target) is None and session.request(target) is not None
+            target for target in self.targets() if session.candidates(target) is None and session.answerable(target)
         ]
 
     def is_failed(self, target: Target) -> bool:

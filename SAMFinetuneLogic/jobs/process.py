@@ -9,7 +9,8 @@ from typing import Any
 
 from SAMFinetuneLogic.errors import Cancelled, SAMFinetuneError
 from SAMFinetuneLogic.jobs.folder import JobFolder
-from SAMFinetuneLogic.jobs.working import lower_priority, run_job
+from SAMFinetuneLogic.jobs.working import run_job
+from SAMFinetuneLogic.priority import lower_priority
 
 
 def main(path: Path) -> int:

@@ -1,6 +1,5 @@
 """The work of a job's process: waits for its turn, trains, judges, and leaves the folder in a state that tells."""
 
-import os
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -169,9 +168,3 @@ def _pretrain(
     )
     save_curves(folder.curves_file, record.history, f"Error on hidden patches: {first:.3f} to {last:.3f}")
     return message
-
-
-def lower_priority() -> None:
-    """Let the user's own work go first. On Windows the launcher has seen to it."""
-    if hasattr(os, "nice"):
-        os.nice(10)

@@ -163,6 +163,11 @@ def prompt_from_dict(content: Mapping[str, Any]) -> Prompt:
         raise InputError(f"A stored {kind} prompt is damaged ({error}); correct it or remove it.") from error
 
 
+def is_positive(prompt: Prompt) -> bool:
+    """Whether a prompt says where the structure is: all do but points and scribbles outside of it."""
+    return not isinstance(prompt, PointPrompt | ScribblePrompt) or prompt.positive
+
+
 def slice_to_dict(slice_index: SliceIndex) -> dict[str, Any]:
     """A slice for JSON."""
     return {"axis": slice_index.axis, "index": slice_index.index}

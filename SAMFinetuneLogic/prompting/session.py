@@ -4,7 +4,7 @@ No Qt, no MRML, no torch: the module, the command line and the tests drive the s
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, KeysView, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from SAMFinetuneLogic.imaging.volume import Volume
 from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.packed import PackedLogits, PackedMask
 from SAMFinetuneLogic.prompting.placement import SlicePrompts, prompts_on_slice, slices_of
-from SAMFinetuneLogic.prompting.prompts import MaskPrompt, Prompt
+from SAMFinetuneLogic.prompting.prompts import MaskPrompt, Prompt, is_positive
 from SAMFinetuneLogic.prompting.session_state import (
     Command,
     Feedback,
@@ -84,6 +84,7 @@ class InteractiveSession:
         self._next_id = 1
         self._revisions: dict[Target, int] = {}
         self._results: dict[Target, tuple[int, Candidates]] = {}
+        self._known_targets: dict[int, tuple[PlacedPrompt, KeysView[Target]]] = {}
 
     # Prompts
 
@@ -141,6 +142,10 @@ class InteractiveSession:
     def prompted_targets(self) -> tuple[Target, ...]:
         """The targets that have prompts, in the order in which these were added."""
         return tuple(dict.fromkeys(t for placed in self.prompts() for t in self._targets_of(placed)))
+
+    def answerable(self, target: Target) -> bool:
+        """Whether a target's prompts say where the structure is, which negative ones alone do not."""
+        return any(is_positive(placed.prompt) for placed in self.prompts(target))
 
     # Answers
 
@@ -294,11 +299,16 @@ class InteractiveSession:
 
     # How it is done
 
-    def _targets_of(self, placed: PlacedPrompt) -> tuple[Target, ...]:
+    def _targets_of(self, placed: PlacedPrompt) -> KeysView[Target]:
+        known = self._known_targets.get(placed.id)
+        if known is not None and known[0] is placed:
+            return known[1]
         if isinstance(placed.prompt, MaskPrompt) and placed.prompt.slice.axis != placed.axis:
             raise InputError(f"A mask of axis {placed.prompt.slice.axis} cannot prompt slices of axis {placed.axis}.")
         indices = slices_of(self.volume, placed.prompt, placed.axis)
-        return tuple(Target(placed.segment, SliceIndex(placed.axis, index)) for index in indices)
+        targets = dict.fromkeys(Target(placed.segment, SliceIndex(placed.axis, index)) for index in indices).keys()
+        self._known_targets[placed.id] = placed, targets
+        return targets
 
     def _placed(self, prompt_id: int) -> PlacedPrompt:
         if prompt_id not in self._state.prompts:

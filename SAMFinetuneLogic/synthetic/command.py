@@ -51,9 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
         import torch._dynamo  # before the network's modules, which ask it to leave some functions alone
 
     from SAMFinetuneLogic.models.device import choose_device
+    from SAMFinetuneLogic.priority import lower_priority
     from SAMFinetuneLogic.synthetic.release import export_checkpoint
     from SAMFinetuneLogic.synthetic.trainer import STATE_FILE, TrainingSettings
-    from SAMFinetuneLogic.synthetic.training import lower_priority, train
+    from SAMFinetuneLogic.synthetic.training import train
 
     if arguments.threads > 0:
         torch.set_num_threads(arguments.threads)

@@ -1,7 +1,6 @@
 """The training loop of the default model: for some minutes, from the last state, with a log."""
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -93,9 +92,3 @@ def _summary(reports: list[dict[str, float]]) -> dict[str, float]:
     """The mean of each figure over the steps that have it."""
     keys = sorted({key for report in reports for key in report})
     return {key: float(np.mean([report[key] for report in reports if key in report])) for key in keys}
-
-
-def lower_priority() -> None:
-    """Let the user's own work go first."""
-    if hasattr(os, "nice"):
-        os.nice(10)

@@ -5,6 +5,7 @@ import json
 import secrets
 import sys
 
+from SAMFinetuneLogic.priority import ASSISTANT, lower_priority
 from SAMFinetuneLogic.worker.link import connect
 from SAMFinetuneLogic.worker.parent_watch import end_with_parent
 from SAMFinetuneLogic.worker.server import Server, end_process
@@ -17,6 +18,7 @@ def main() -> None:
     if not line.strip():
         sys.exit("This process is started by SAMFinetune itself.")
     facts = json.loads(line)
+    lower_priority(ASSISTANT)
     end_with_parent(lambda: end_process(0))
     try:
         connection = connect(int(facts["port"]), bytes.fromhex(facts["key"]), secrets.token_bytes(32))

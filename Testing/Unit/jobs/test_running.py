@@ -18,6 +18,7 @@ from SAMFinetuneLogic.jobs.locks import FileLock
 from SAMFinetuneLogic.jobs.registry import device_lock_path
 from SAMFinetuneLogic.jobs.watching import EventTail, follow
 from SAMFinetuneLogic.jobs.working import run_job
+from SAMFinetuneLogic.priority import BACKGROUND
 
 PATIENCE = 300.0
 
@@ -110,8 +111,12 @@ def test_two_launchers_at_once_and_cancel_and_resume(make_job):
         launch(folder)
     with pytest.raises(InputError, match="works on"):
         run_job(folder)
-    assert folder.read_status().pid != os.getpid()
+    pid = folder.read_status().pid
+    assert pid != os.getpid()
     assert folder.read_status().state in LIVE
+    if sys.platform != "win32":
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, pid) == min(19, own + BACKGROUND)
 
     folder.ask_to_cancel()
 

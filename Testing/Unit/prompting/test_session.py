@@ -45,7 +45,7 @@ def session():
 points = st.builds(PointPrompt, st.tuples(st.integers(0, 4), st.integers(0, 5), st.integers(0, 3)), st.booleans())
 boxes = st.builds(BoxPrompt, st.tuples(*[st.tuples(st.integers(0, 4), st.integers(0, 5), st.integers(0, 3))] * 2))
 scribbles = st.builds(
-    ScribblePrompt, st.tuples(*[st.tuples(st.integers(0, 4), st.integers(0, 5), st.integers(0, 3))] * 2)
+    ScribblePrompt, st.tuples(*[st.tuples(st.integers(0, 4), st.integers(0, 5), st.integers(0, 3))] * 2), st.booleans()
 )
 masks = st.integers(0, 3).map(lambda n: MaskPrompt.from_mask(SliceIndex("k", n), np.eye(6, 5)))
 
@@ -149,6 +149,14 @@ class SessionMachine(RuleBasedStateMachine):
         stored = json.loads(json.dumps(self.session.to_dict()))
         reopened = InteractiveSession.from_dict(stored, VOLUME)
         assert reopened.state == self.session.state
+        assert reopened.prompted_targets() == self.session.prompted_targets()
+        for where in self.session.prompted_targets():
+            assert reopened.prompts(where) == self.session.prompts(where)
+
+    @invariant()
+    def only_what_says_where_the_structure_is_can_be_answered(self):
+        for where in self.session.prompted_targets():
+            assert self.session.answerable(where) == (self.session.request(where) is not None)
 
     def teardown(self):
         for _ in self.states:

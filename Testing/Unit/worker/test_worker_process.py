@@ -14,6 +14,7 @@ from processes import alive
 from SAMFinetuneLogic.errors import Cancelled
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.volume import Volume
+from SAMFinetuneLogic.priority import ASSISTANT
 from SAMFinetuneLogic.propagation.options import PropagationOptions
 from SAMFinetuneLogic.worker.client import RemoteClient
 from SAMFinetuneLogic.worker.failures import Failure
@@ -36,6 +37,14 @@ def test_a_killed_process_is_replaced_and_the_work_goes_on(new_client, ask, a_ch
     assert work.answer.labels.voxels.any()
     (notice,) = [notice for notice in polled.notices if notice.restarted]
     assert "started again" in notice.text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no nice values on Windows")
+def test_the_user_interface_goes_first(new_client, a_choice):
+    polled = new_client()
+    polled.finish(polled.client.load(a_choice))
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, polled.client.process_id) == min(19, own + ASSISTANT)
 
 
 def test_a_process_is_replaced_while_idle_but_work_that_brings_it_down_twice_fails(

@@ -1,0 +1,43 @@
+"""Real processes that step back, alone or with the terminal session that they lead."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+AUTOGROUP = Path("/proc/self/autogroup")
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no nice values on Windows")
+
+REPORT = """
+import os
+from pathlib import Path
+from SAMFinetuneLogic.priority import lower_priority
+group = Path("/proc/self/autogroup")
+before = group.read_text().split()[-1] if group.exists() else ""
+lower_priority(7)
+after = group.read_text().split()[-1] if group.exists() else ""
+print(os.nice(0), before or "-", after or "-")
+"""
+
+
+def report(**how) -> list[str]:
+    process = subprocess.run(
+        [sys.executable, "-c", REPORT], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60, **how
+    )
+    return process.stdout.split()
+
+
+def test_a_process_lowers_itself_and_leaves_its_session_alone():
+    nice, before, after = report()
+    assert int(nice) == min(19, os.nice(0) + 7)
+    assert before == after
+
+
+@pytest.mark.skipif(not AUTOGROUP.exists(), reason="this system does not group processes by session")
+def test_who_leads_a_session_lowers_the_session_too():
+    _, before, after = report(start_new_session=True)
+    assert (before, after) == ("0", "7")
