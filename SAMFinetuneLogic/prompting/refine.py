@@ -9,13 +9,15 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy import special
 
 from SAMFinetuneLogic.metrics import tight_box
+from SAMFinetuneLogic.prompting.box_evidence import with_gray_values
 from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.crops import MARGIN, Bounds, crop_around, crop_around_box, object_bounds
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
-from SAMFinetuneLogic.prompting.slice_image import Crop
+from SAMFinetuneLogic.prompting.slice_image import Crop, SliceImage
 
 SMALL_FRACTION = 1 / 3
 """An object is small if its longer side covers less than this part of the network input's side,"""
@@ -101,8 +103,8 @@ def refine_others(
 def look_into_box(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts) -> Candidates | None:
     """The answer to a box, and to clicks in it, on a crop around the box, or on the slice if that shows as much.
 
-    A box alone is answered with all candidates. As it was drawn around the structure, the one whose extent fits it
-    best comes first.
+    Of the candidates for a box alone, the one whose extent fits it best counts. It comes first corrected by the
+    :mod:`gray values <SAMFinetuneLogic.prompting.box_evidence>`, then what else these allow, and at last as it was.
 
     Args:
         predictor: the model.
@@ -123,14 +125,39 @@ def look_into_box(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: S
     order = _by_fit(found.masks, inside.boxes[0])
     if not found.masks[order[0]].any():
         return None
-    logits, size = found.slice_logits[order], predictor.model.mask_size
+    logits, ratings, size = found.slice_logits[order], found.predicted_iou[order], predictor.model.mask_size
+    if alone:
+        logits, ratings = _with_gray_values(view.image, inside.boxes[0], logits, ratings)
     if crop is not None:
         within = logits
-        logits = np.full((len(order), *embedded.image.shape), OUTSIDE_LOGIT, dtype=np.float32)
+        logits = np.full((len(within), *embedded.image.shape), OUTSIDE_LOGIT, dtype=np.float32)
         logits[:, *crop.slices] = within
     coarse = np.stack([embedded.transform.mask_to_prompt(each, size)[0].cpu().numpy() for each in logits])
     refined = crop is not None
-    return Candidates(logits, coarse, found.predicted_iou[order], notices=found.notices, refined=refined)
+    return Candidates(logits, coarse, ratings, notices=found.notices, refined=refined)
+
+
+def _with_gray_values(
+    image: SliceImage, box: np.ndarray, logits: np.ndarray, ratings: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first answer corrected by the gray values, their alternatives, and the first answer; with predicted IoUs.
+
+    An alternative is rated by the IoU that the network's probabilities let expect. Without contrast all stays.
+    """
+    pixels = image.to_uint8()
+    gray = pixels if pixels.ndim == 2 else pixels.mean(axis=2)
+    corrected, *others = with_gray_values(gray, box, logits[0])
+    if corrected is logits[0]:
+        return logits, ratings
+    probability = special.expit(logits[0])
+    expected = [_expected_iou(other > 0, probability) for other in others]
+    ratings = np.array([ratings[0], *(min(each, ratings[0]) for each in expected), ratings[0]], dtype=ratings.dtype)
+    return np.stack([corrected, *others, logits[0]]), ratings
+
+
+def _expected_iou(mask: np.ndarray, probability: np.ndarray) -> float:
+    shared = float(probability[mask].sum())
+    return shared / (float(probability.sum()) + np.count_nonzero(mask) - shared)
 
 
 def looks_into_boxes(predictor: SlicePredictor) -> bool:
