@@ -44,8 +44,13 @@ class Signature:
         return cls(*(F.normalize(vector, dim=0) for vector in pooled))
 
     def resembles(self, origin: "Signature") -> bool:
-        """Whether the inside is more like the origin's inside than like its surroundings."""
-        return bool(self.inside @ origin.inside > self.inside @ origin.around)
+        """Whether the inside is more like the origin's inside than like its surroundings, and clearly so.
+
+        A network redraws the mask that it is shown, also where the structure has ended: then only the look tells. It
+        has ended where it is less alike to the origin than half way from the origin's surroundings to the origin.
+        """
+        likeness, contrast = float(self.inside @ origin.inside), float(origin.inside @ origin.around)
+        return likeness > max(float(self.inside @ origin.around), (1 + contrast) / 2)
 
 
 def has_ended(
