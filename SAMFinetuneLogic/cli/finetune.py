@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="of 'fewshot fit', instead of --pair or beside it: learn from its slices (with --mode automatic)",
+        help="of 'fewshot fit', instead of --pair or beside it: learn from its slices, in the plane and window of "
+        "their collection (with --mode automatic)",
     )
     data.add_argument(
         "--mixed",

@@ -61,16 +61,23 @@ def add_pair_arguments(group: Any, required: bool, unnamed: str, axis: str) -> N
         metavar="3,17,40",
         help=f"of each --pair in turn; one without labels says that nothing is there (default: {unnamed})",
     )
+    # None tells "not given" from the default: without a pair, neither has anything to act on.
+    group.add_argument("--axis", help=f"of the slices of --pair: i, j, k, axial, coronal or sagittal (default: {axis})")
     group.add_argument(
-        "--axis", default=axis, help=f"of the slices: i, j, k, axial, coronal or sagittal (default: {axis})"
+        "--window", metavar="NAME|LEVEL/WIDTH", help="intensity window of the images of --pair (default: auto)"
     )
-    group.add_argument("--window", default="auto", metavar="NAME|LEVEL/WIDTH", help="intensity window (default: auto)")
+    group.set_defaults(unsaid_axis=axis)
 
 
 def check_pairs(arguments: argparse.Namespace) -> None:
-    """Raise InputError for more lists of slices than images."""
+    """Raise InputError for more lists of slices than images, and for an axis or window without any image."""
     if len(arguments.slices) > len(arguments.pair):
         raise InputError("There are more --slices than --pair; give each list after its pair.")
+    if not arguments.pair and (arguments.axis is not None or arguments.window is not None):
+        raise InputError(
+            "--axis and --window say how the images of --pair are cut and shown, and there is none: leave them out. "
+            "The slices of a collection stay as they were collected."
+        )
 
 
 def read_pairs(arguments: argparse.Namespace) -> Iterator[LabelledImage]:
@@ -87,6 +94,7 @@ def read_pairs(arguments: argparse.Namespace) -> Iterator[LabelledImage]:
         volume = read_image(image_path)
         say_if_uniform(volume, arguments)
         labels = read_labels_for(label_path, volume, arguments)
-        axis = resolve_axis(arguments.axis, volume.ijk_to_ras)
+        axis = resolve_axis(arguments.unsaid_axis if arguments.axis is None else arguments.axis, volume.ijk_to_ras)
         indices = arguments.slices[number] if number < len(arguments.slices) else None
-        yield LabelledImage(volume, labels, axis, choose_window(volume, arguments.window), indices)
+        window = choose_window(volume, "auto" if arguments.window is None else arguments.window)
+        yield LabelledImage(volume, labels, axis, window, indices)

@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from SAMFinetuneLogic.errors import OutputError
 from SAMFinetuneLogic.files import check_target
 
 
@@ -26,6 +25,7 @@ def check_label_map_target(path: Path, overwrite: bool, inputs: Iterable[Path] =
 
 def check_picture_target(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
     """As :func:`SAMFinetuneLogic.files.check_target` for a picture."""
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise OutputError(f"Cannot write a picture as {path}; end the name in .png.")
+    from SAMFinetuneLogic.pictures.sheet import check_picture_name
+
+    check_picture_name(path)
     check_target(path, overwrite, inputs)

@@ -3,7 +3,8 @@
 MANIFEST is a JSON list of cases, or a folder with such a manifest.json. Each case is an object with "case" (its name
 and folder), "modality", "pairs" (objects with "image" and "label", paths in the case's folder) and, optionally,
 "label_names". Each structure with at least 64 voxels in its largest slice (along k) is measured on that slice; means
-are taken over the structures of a case, then over cases.
+are taken over the structures of a case, then over cases. The 8-bit mask of a picture (PNG, JPEG, TIFF, BMP) is one
+structure, from half its maximum on, unless "label_names" names its values.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.evaluation.manifest import Manifest, manifest_file, read_manifest
 from SAMFinetuneLogic.evaluation.prompting_forms import FORMS
 from SAMFinetuneLogic.evaluation.protocols import PROTOCOLS, EvaluationProtocol, Settings, make_protocol, regrouped
+from SAMFinetuneLogic.evaluation.protocols.base import SliceProtocol
 from SAMFinetuneLogic.evaluation.protocols.finetune import COUNTS, TASKS, FinetuneProtocol
 from SAMFinetuneLogic.evaluation.report import EvaluationReport
 from SAMFinetuneLogic.evaluation.runner import evaluate
@@ -85,14 +87,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print the tables, and write what was asked for; 0 if all went well."""
-    shows_model = (arguments.sheet, arguments.worst_sheet, arguments.worst)
-    if arguments.model == "none" and any(option is not None for option in shows_model):
-        raise InputError(
-            "Picture sheets and --worst are about a model's predictions; choose a model, or leave them out."
-        )
-    for target in (arguments.json, arguments.sheet, arguments.worst_sheet):
-        if target is not None:
-            check_target(target, arguments.overwrite, [manifest_file(arguments.manifest)])
+    _check_options(arguments)
+    _check_results(arguments)
     manifest = read_manifest(arguments.manifest)
     if arguments.cases is not None:
         manifest = manifest.only(arguments.cases)
@@ -108,7 +104,10 @@ def run(arguments: argparse.Namespace) -> int:
     )
     report = _evaluate(manifest, protocol, segmenter, settings, arguments)
     print(format_report(report))
-    content = report.to_json()
+    left_out = [case.name for case in manifest.cases if case.name not in report.cases]
+    if left_out and not arguments.quiet:
+        print(f"Without a structure that is large enough: {', '.join(left_out)}.", file=sys.stderr)
+    content = {**report.to_json(), "left_out": left_out}
     worst: Worst | None = None
     if arguments.worst is not None or arguments.worst_sheet is not None:
         worst = find_worst(report, protocol.ranking, arguments.worst or _WORST)
@@ -117,8 +116,44 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
         write_json(arguments.json, content)
     if segmenter is not None:
-        _save_sheets(report, worst, manifest, segmenter, arguments)
+        _save_sheets(report, worst, manifest, protocol, segmenter, arguments)
     return 0
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Refuse options that would have no effect.
+
+    Raises:
+        InputError: there are some.
+    """
+    about_model = (arguments.sheet, arguments.worst_sheet, arguments.worst, arguments.adapter)
+    about_prompts = bool(arguments.noisy or arguments.prompting)
+    if arguments.model == "none" and (about_prompts or any(option is not None for option in about_model)):
+        raise InputError(
+            "Picture sheets, --worst, --adapter, --noisy and --prompting are about a model's predictions; choose a "
+            "model, or leave them out."
+        )
+    prompts_slices = isinstance(make_protocol(arguments.protocol), SliceProtocol)
+    if about_prompts and not prompts_slices:
+        raise InputError("--noisy and --prompting belong to --protocol points and box; leave them out.")
+
+
+def _check_results(arguments: argparse.Namespace) -> None:
+    """Find out before the work starts whether the files can be written.
+
+    Raises:
+        InputError: two of them are one file.
+        OutputError: one cannot be written.
+    """
+    from SAMFinetuneLogic.pictures.sheet import check_picture_name
+
+    targets = [path for path in (arguments.json, arguments.sheet, arguments.worst_sheet) if path is not None]
+    for target in targets:
+        check_target(target, arguments.overwrite, [manifest_file(arguments.manifest)])
+        if target is not arguments.json:
+            check_picture_name(target)
+    if len({target.resolve() for target in targets}) < len(targets):
+        raise InputError("--json, --sheet and --worst-sheet must name different files; one would replace the other.")
 
 
 def _protocol(arguments: argparse.Namespace) -> EvaluationProtocol:
@@ -178,6 +213,7 @@ def _save_sheets(
     report: EvaluationReport,
     worst: Worst | None,
     manifest: Manifest,
+    protocol: EvaluationProtocol,
     segmenter: ModelSegmenter,
     arguments: argparse.Namespace,
 ) -> None:
@@ -185,9 +221,9 @@ def _save_sheets(
     from SAMFinetuneLogic.pictures.sheet import save_picture
 
     if arguments.sheet is not None:
-        save_picture(picture_sheet(report, manifest, segmenter), arguments.sheet)
+        save_picture(picture_sheet(report, manifest, segmenter, protocol), arguments.sheet)
     if arguments.worst_sheet is not None and worst is not None:
-        save_picture(worst_sheet(worst, report, manifest, segmenter), arguments.worst_sheet)
+        save_picture(worst_sheet(worst, report, manifest, segmenter, protocol), arguments.worst_sheet)
 
 
 def _positive(text: str) -> int:

@@ -29,6 +29,7 @@ _MODALITIES = (
     ("DX", "DX"),
     ("MG", "MG"),
 )
+_WHOLE_WORDS = {"PT", "US", "CR", "DX", "MG"}
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,12 @@ def read_manifest(path: Path) -> Manifest:
 def modality_code(text: str) -> str:
     """The DICOM code for free text such as ``MR T1w (crop)``; the text itself where none fits."""
     upper = text.strip().upper()
-    return next((code for beginning, code in _MODALITIES if upper.startswith(beginning)), text.strip() or "unknown")
+
+    def begins(word: str) -> bool:
+        # "Cranial" and "user's own" are no CR and no US; "MRI" and "CTA" are what they begin with.
+        return upper.startswith(word) and not (word in _WHOLE_WORDS and upper[len(word) : len(word) + 1].isalpha())
+
+    return next((code for beginning, code in _MODALITIES if begins(beginning)), text.strip() or "unknown")
 
 
 def _case(entry: Any, path: Path) -> Case:

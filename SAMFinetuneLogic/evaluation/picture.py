@@ -7,7 +7,7 @@ from PIL import Image
 
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.evaluation.manifest import Manifest
-from SAMFinetuneLogic.evaluation.protocols import RunContext, Settings, make_protocol
+from SAMFinetuneLogic.evaluation.protocols import EvaluationProtocol, RunContext, Settings, make_protocol
 from SAMFinetuneLogic.evaluation.protocols.base import MODEL, Answer, Column
 from SAMFinetuneLogic.evaluation.report import EvaluationReport
 from SAMFinetuneLogic.evaluation.results import Result
@@ -26,28 +26,39 @@ _COLOR = (0.98, 0.6, 0.1)
 _WHITE = (1.0, 1.0, 1.0)
 
 
-def picture_sheet(report: EvaluationReport, manifest: Manifest, segmenter: Segmenter) -> Image.Image:
+def picture_sheet(
+    report: EvaluationReport, manifest: Manifest, segmenter: Segmenter, protocol: EvaluationProtocol | None = None
+) -> Image.Image:
     """Three rows of close-ups: the best, the median and the worst by the protocol's ranking metric.
 
     Each shows the image, the truth (white), the prediction and its prompts; the model is asked again for them.
 
     Args:
         report: of a run with this model on this manifest.
+        protocol: the one of that run; None where it was made by its name alone.
 
     Raises:
         InputError: the report has no results of the model, or one that the manifest does not know.
     """
-    ranking = make_protocol(report.protocol).ranking
+    protocol = protocol or make_protocol(report.protocol)
+    ranking = protocol.ranking
     chosen = _chosen(report.results, ranking)
     title = f"Protocol {report.protocol}: best, median and worst of {len(report.results)} structures by {ranking.title}"
-    return _sheet(chosen, title, min(PER_ROW, len(chosen)), report, manifest, segmenter)
+    return _sheet(chosen, title, min(PER_ROW, len(chosen)), report, manifest, segmenter, protocol)
 
 
-def worst_sheet(worst: Worst, report: EvaluationReport, manifest: Manifest, segmenter: Segmenter) -> Image.Image:
+def worst_sheet(
+    worst: Worst,
+    report: EvaluationReport,
+    manifest: Manifest,
+    segmenter: Segmenter,
+    protocol: EvaluationProtocol | None = None,
+) -> Image.Image:
     """Two rows of slices: the worst structure of each of the worst cases, and what else is among the worst of all.
 
     Args:
         worst: of the report.
+        protocol: as for :func:`picture_sheet`.
 
     Raises:
         InputError: a result that the manifest does not know.
@@ -55,7 +66,8 @@ def worst_sheet(worst: Worst, report: EvaluationReport, manifest: Manifest, segm
     chosen = [("worst of case", result) for result in worst.of_cases]
     chosen += [("among the worst", result) for result in worst.structures if result not in worst.of_cases]
     title = f"Protocol {report.protocol}: the worst cases, then the worst structures, by {worst.ranking.title}"
-    return _sheet(chosen, title, len(worst.of_cases), report, manifest, segmenter)
+    protocol = protocol or make_protocol(report.protocol)
+    return _sheet(chosen, title, len(worst.of_cases), report, manifest, segmenter, protocol)
 
 
 def _sheet(
@@ -65,8 +77,8 @@ def _sheet(
     report: EvaluationReport,
     manifest: Manifest,
     segmenter: Segmenter,
+    protocol: EvaluationProtocol,
 ) -> Image.Image:
-    protocol = make_protocol(report.protocol)
     context = RunContext(Settings(**report.settings), segmenter)
     cases = {case.name: case for case in manifest.cases}
     panels = []
@@ -81,7 +93,7 @@ def _sheet(
 
 
 def _chosen(results: Sequence[Result], ranking: Column) -> list[tuple[str, Result]]:
-    scored = [result for result in results if MODEL in result.scores]
+    scored = [result for result in results if ranking.metric in result.scores.get(MODEL, {})]
     if not scored:
         raise InputError("A picture sheet shows a model's predictions; evaluate a model, not the baselines alone.")
     ordered = sorted(scored, key=lambda r: r.scores[MODEL][ranking.metric], reverse=ranking.higher_is_better)

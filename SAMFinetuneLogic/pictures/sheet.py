@@ -60,10 +60,15 @@ def save_picture(picture: Image.Image, path: Path, overwrite: bool = True) -> No
     Raises:
         OutputError: the suffix is not known, or the file cannot be written.
     """
-    if path.suffix.lower() not in Image.registered_extensions():
-        raise OutputError(f"Cannot write a picture as {path.name}; use a name that ends in .png.")
+    check_picture_name(path)
     with atomic_target(path, overwrite) as temporary:
         picture.save(temporary)
+
+
+def check_picture_name(path: Path) -> None:
+    """Raise OutputError for a name whose suffix is of no format that pictures are written in."""
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise OutputError(f"Cannot write a picture as {path}; end the name in .png.")
 
 
 def _entry_width(entry: LegendEntry) -> int:

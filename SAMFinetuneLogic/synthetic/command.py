@@ -10,6 +10,7 @@ import signal
 from pathlib import Path
 
 from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.files import check_target
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,12 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--export", type=Path, metavar="FILE", help="write the checkpoint at the end; with --minutes 0 at once"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace the file of --export if it exists already")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, then export if asked to."""
-    if arguments.seed < 0:
-        raise InputError("--seed must not be negative.")
+    _check(arguments)
     # Threads that spin while they wait would slow every other program on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
@@ -83,3 +84,25 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.export is not None:
         print(f"Wrote {export_checkpoint(arguments.folder / STATE_FILE, arguments.export)}.")
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what would fail after the processes have been started, or at the end.
+
+    Raises:
+        InputError: a number that cannot be meant.
+        OutputError: the checkpoint cannot be written.
+    """
+    for name in ("pairs", "targets", "producers"):
+        if getattr(arguments, name) < 1:
+            raise InputError(f"--{name} must be at least 1.")
+    for name in ("seed", "finish", "threads"):
+        if getattr(arguments, name) < 0:
+            raise InputError(f"--{name} must not be negative.")
+    if not 0 <= arguments.minutes < float("inf"):
+        raise InputError("--minutes must be a number from 0 on.")
+    if not 0 < arguments.rate < float("inf"):
+        raise InputError("--rate must be a number above 0.")
+    if arguments.export is not None:
+        inputs = [] if arguments.start is None else [arguments.start]
+        check_target(arguments.export, arguments.overwrite, inputs)

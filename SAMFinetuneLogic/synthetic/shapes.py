@@ -37,11 +37,11 @@ def _blob_field(
 
 def ring(rng: Rng, size: int, centre: np.ndarray, radius: float) -> np.ndarray:
     """A closed or open wall: the band between an outline and the same outline, smaller and perhaps shifted."""
-    state = rng.bit_generator.state
-    outer = _blob_field(rng, size, centre, radius, None, None)
-    rng.bit_generator.state = state
     thickness = rng.uniform(0.12, 0.45)
     shift = rng.normal(0, 0.12 * radius, 2) * (rng.random() < 0.4)
+    state = rng.bit_generator.state
+    outer = _blob_field(rng, size, centre, radius, None, None)
+    rng.bit_generator.state = state  # the same outline once more
     inner = _blob_field(rng, size, centre + shift, radius * (1 - thickness), None, None)
     return (outer > 0) & (inner <= 0)
 

@@ -63,8 +63,8 @@ class Trainer:
             InputError: an input size that the network cannot have.
             ModelError: ``start`` is not a checkpoint of this architecture.
         """
-        for size in (settings.size, settings.fine_size):
-            if size % _SIZE_STEP:
+        for size in (settings.size, settings.fine_size or settings.size):
+            if size < _SIZE_STEP or size % _SIZE_STEP:
                 raise InputError(
                     f"The network's input cannot have {size} pixels a side: give a multiple of {_SIZE_STEP}."
                 )

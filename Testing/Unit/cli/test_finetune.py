@@ -10,6 +10,8 @@ from labelled_data import LIVER, WINDOW, write_labelled_pair
 from small_adapters import save_random_adapter
 
 from SAMFinetuneLogic.cli.main import main
+from SAMFinetuneLogic.finetuning.snapshot import read_snapshot
+from SAMFinetuneLogic.imaging.windows import Window
 from SAMFinetuneLogic.jobs.folder import STOPPED, JobFolder, Status
 from SAMFinetuneLogic.jobs.registry import remember
 
@@ -163,6 +165,31 @@ def test_an_adapter_learns_from_a_collection(run, a_pair, a_checkpoint, tmp_path
     assert sitk.ReadImage(str(found)).GetSize() == sitk.ReadImage(str(a_pair[0])).GetSize()
     code, _, err = run("finetune", "--job", tmp_path / "other", "--model", a_checkpoint)
     assert code == 2 and "--pair IMAGE LABELS, or --collection FILE" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", [("--axis", "coronal"), ("--axis", "k"), ("--window", "50/400")])
+def test_what_does_not_apply_to_a_collection_is_refused(run, a_pair, a_checkpoint, tmp_path, option):
+    """Its slices have a plane and a window; the defaults, if said, are as wrong as all else."""
+    collection, folder = tmp_path / "c.safetensors", tmp_path / "job"
+    model = ("--model", a_checkpoint)
+    assert run("fewshot", "fit", collection, "--pair", *a_pair, "--slices", "2,5,8", "--no-training", *model)[0] == 0
+    arguments = ("finetune", "--collection", collection, "--job", folder, *model, "--mode", "automatic", *QUICK)
+    code, _, err = run(*arguments, *option)
+    assert code == 2 and "stay as they were collected" in err and err.count("\n") == 1
+    assert not folder.exists()
+    code, _, err = run("fewshot", "fit", tmp_path / "d.safetensors", "--merge", collection, "--no-training", *option)
+    assert code == 2 and "stay as they were collected" in err
+
+
+def test_pairs_beside_a_collection_have_their_own_axis_and_window(run, a_pair, a_checkpoint, tmp_path):
+    collection, model = tmp_path / "c.safetensors", ("--model", a_checkpoint)
+    assert run("fewshot", "fit", collection, "--pair", *a_pair, "--slices", "5,8", "--no-training", *model)[0] == 0
+    data = ("--collection", collection, "--pair", *a_pair, "--slices", "18,20,22", "--axis", "j", "--window", "50/400")
+    code, _, err = run("finetune", *data, "--job", tmp_path / "job", *model, "--mode", "automatic", *QUICK)
+    assert code == 0, err
+    learned, _ = read_snapshot(JobFolder(tmp_path / "job").data)
+    assert [entry.plane for entry in learned.slices] == ["coronal"] * 3 + ["axial"] * 2
+    assert learned.windows[0] == Window(-150.0, 250.0, "custom") and learned.windows[1] != learned.windows[0]
 
 
 def test_pretraining_on_several_data_sets_gives_a_new_base(run, a_pair, a_checkpoint, tmp_path):

@@ -3,10 +3,11 @@ import pytest
 
 from SAMFinetuneLogic.evaluation.manifest import read_manifest
 from SAMFinetuneLogic.evaluation.protocols import RunContext, Settings
-from SAMFinetuneLogic.evaluation.protocols.base import MODEL, NOISY_MODEL
+from SAMFinetuneLogic.evaluation.protocols.base import MODEL, NOISY_MODEL, noisy_mean
 from SAMFinetuneLogic.evaluation.protocols.box import BASELINES, BoxProtocol
 from SAMFinetuneLogic.evaluation.protocols.scoring import score_mask
 from SAMFinetuneLogic.evaluation.targets import case_targets
+from SAMFinetuneLogic.evaluation.users import NoisyUser
 from SAMFinetuneLogic.metrics import dice, hd95, iou, surface_dice, tight_box
 
 
@@ -41,6 +42,23 @@ def test_noisy_boxes_and_baselines(a_target, a_segmenter):
     assert len({box for _, box, _ in a_segmenter.log}) > 1
     assert result.scores["ellipse in the box"]["dice"] > 0.95  # the structure is a ball
     assert not result.sweeps
+
+
+def test_the_noisy_user_is_the_mean_of_its_repeats(a_target):
+    seen = []
+
+    def first_row(user):
+        seen.append(user.box(a_target.mask))
+        return {"row": float(seen[-1][0]), "col": float(user.first_click(a_target.mask).col)}
+
+    found = noisy_mean(a_target, 4, first_row)
+
+    repeats = [NoisyUser(seed, a_target.key) for seed in range(4)]
+    boxes = [user.box(a_target.mask) for user in repeats]
+    assert seen == boxes and len(set(boxes)) == 4, "each repeat is another, and each target has its own"
+    assert found["row"] == np.mean([box[0] for box in boxes])
+    assert found["col"] == np.mean([user.first_click(a_target.mask).col for user in repeats])
+    assert NoisyUser(0, "another").box(a_target.mask) != boxes[0]
 
 
 def test_an_empty_answer_is_as_far_away_as_the_slice_is_large(a_target):

@@ -1,17 +1,19 @@
 """Adapting to a few slices of a volume, measured on the others."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from small_models import loaded, small_compact_sam
+from small_models import loaded, small_compact_sam, write_small_compact
 
 from SAMFinetuneLogic.cli.main import main
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.evaluation.manifest import read_manifest
+from SAMFinetuneLogic.evaluation.picture import picture_sheet, worst_sheet
 from SAMFinetuneLogic.evaluation.protocols import RunContext, Settings
 from SAMFinetuneLogic.evaluation.protocols import finetune as protocol
 from SAMFinetuneLogic.evaluation.protocols.finetune import ADAPTED, IN_USE, UNET, FinetuneProtocol
@@ -19,6 +21,7 @@ from SAMFinetuneLogic.evaluation.runner import evaluate
 from SAMFinetuneLogic.evaluation.segmenter import ModelSegmenter
 from SAMFinetuneLogic.evaluation.tables import format_report
 from SAMFinetuneLogic.evaluation.unet import UNetSettings, train_unet
+from SAMFinetuneLogic.evaluation.worst import find_worst
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.finetuning.run import finetune
 from SAMFinetuneLogic.finetuning.schedule import LoopSettings
@@ -109,6 +112,29 @@ def test_too_little_evidence_leaves_the_model_as_it_was(a_folder, short_training
     assert _mean(report, IN_USE, "gain_3") == _mean(report, IN_USE, "accepted_3") == 0
     assert _mean(report, ADAPTED, "gain_3") != 0
     assert "3 slices: 0 of 1 adapters accepted" in format_report(report)
+
+
+def test_sheets_show_what_was_measured_with_other_numbers_of_slices(a_folder, short_trainings):
+    model, manifest, way = a_model(), read_manifest(a_folder), FinetuneProtocol((4,), ())
+    report = evaluate(manifest, way, model, Settings(baselines=False))
+    one, other = report.results
+    partly = replace(report, results=(one, replace(other, scores={"model": {"click_9": 0.5}})))
+
+    for found, shown in ((report, 2), (partly, 1)):
+        worst = find_worst(found, way.ranking, 5)
+        assert len(worst.structures) == shown
+        for picture in (picture_sheet(found, manifest, model, way), worst_sheet(worst, found, manifest, model, way)):
+            assert np.asarray(picture).std() > 10
+
+
+def test_the_command_draws_its_sheets_with_other_numbers_of_slices(a_folder, short_trainings, tmp_path, capsys):
+    model = write_small_compact(tmp_path / "small.safetensors")
+    command = ["evaluate", str(a_folder), "--protocol", "finetune", "--shots", "4", "--model", str(model), "--tasks"]
+    pictures = [tmp_path / "sheet.png", tmp_path / "worst.png"]
+    command += ["--sheet", str(pictures[0]), "--worst-sheet", str(pictures[1]), "--max-labels", "1", "--device", "cpu"]
+
+    assert main(command) == 0, capsys.readouterr().err
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
 
 
 def test_each_number_of_slices_is_kept_by_itself(a_folder, short_trainings, tmp_path):

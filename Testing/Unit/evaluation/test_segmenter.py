@@ -80,6 +80,8 @@ def test_the_command_measures_a_model_and_overwrites_nothing(a_checkpoint, a_man
     out = capsys.readouterr().out
     content = json.loads(numbers.read_text())
     assert "model, noisy user" in out and "MR (1 case)" in out
+    assert all(title in out for title in ("Dice", "IoU", "NSD 1 vx", "NSD 2 mm", "HD95 mm"))
+    assert set(content["overall"]["model"]) == {"dice", "iou", "nsd", "nsd_mm", "hd95"}
     shown = ["model", "model, example slice", "model, noisy user", "model, tokens alone"]
     assert sorted(name for name in content["overall"] if name.startswith("model")) == shown
     assert all(name in out for name in shown)
@@ -110,7 +112,9 @@ def test_the_command_clicks_on_a_model(a_checkpoint, a_manifest_file, capsys):
     assert main([*command, "--max-labels", "1", "--device", "cpu", "--no-baselines", "--quiet"]) == 0
 
     out, err = capsys.readouterr()
-    assert "NoC 0.85" in out and "Spearman" in out and "watershed" not in out
+    titles = ("1 click", "3 clicks", "5 clicks", "5, NSD 1 vx", "5, NSD 2 mm", "5, HD95 mm")
+    assert all(title in out for title in (*titles, "NoC 0.80", "NoC 0.85", "NoC 0.90"))
+    assert "Spearman" in out and "watershed" not in out
     assert not err, "--quiet leaves the tables alone"
 
 

@@ -152,6 +152,22 @@ def test_the_noise_has_the_stated_size_along_each_axis():
     assert boxes.std(axis=0) == pytest.approx([3, 10, 3, 10], rel=0.12)
 
 
+@pytest.mark.parametrize("missed", [True, False])
+def test_corrections_miss_by_the_size_of_the_structure_not_of_the_error(missed):
+    mask = np.zeros((240, 300), dtype=bool)
+    mask[20:220, 40:280] = True  # 200 x 240 pixels: errors of 10 and 12
+    hole = mask.copy()
+    hole[60:180, 80:240] = False  # 120 x 160 pixels: its own errors would be 6 and 8
+    truth, prediction = (mask, hole) if missed else (hole, mask)
+    ideal, rng = next_click(truth, prediction), np.random.default_rng(0)
+
+    clicks = [noisy_next_click(truth, prediction, rng) for _ in range(800)]
+
+    assert {click.positive for click in clicks} == {missed}
+    rows, cols = ([getattr(click, name) - getattr(ideal, name) for click in clicks] for name in ("row", "col"))
+    assert np.std(rows) == pytest.approx(10, rel=0.12) and np.std(cols) == pytest.approx(12, rel=0.12)
+
+
 def test_the_same_seed_gives_the_same_noise():
     mask = np.ones((50, 50), dtype=bool)
 

@@ -147,6 +147,35 @@ def test_a_training_with_a_finer_input_learns_from_both(tmp_path):
     assert len(trainer.history) == 1 and {"loss", "fine_loss"} <= set(trainer.history[0])
 
 
-def test_an_input_size_that_does_not_fit_is_refused(tmp_path):
+@pytest.mark.parametrize("sizes", [(32, 50), (0, 0), (-16, 0), (32, -32)])
+def test_an_input_size_that_does_not_fit_is_refused(tmp_path, sizes):
     with pytest.raises(InputError, match="multiple of 16"):
-        Trainer(tmp_path, TrainingSettings(size=32, fine_size=50))
+        Trainer(tmp_path, TrainingSettings(size=sizes[0], fine_size=sizes[1]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--pairs", "0"), "--pairs must be at least 1"),
+        (("--targets", "0"), "--targets must be at least 1"),
+        (("--producers", "0"), "--producers must be at least 1"),
+        (("--minutes", "-1"), "--minutes must be a number from 0 on"),
+        (("--minutes", "nan"), "--minutes must be a number from 0 on"),
+        (("--rate", "0"), "--rate must be a number above 0"),
+        (("--finish", "-1"), "--finish must not be negative"),
+        (("--seed", "-1"), "--seed must not be negative"),
+        (("--export", "."), "it is a folder"),
+        (("--export", "released.safetensors"), "add --overwrite"),
+        (("--export", "released.safetensors", "--start", "released.safetensors", "--overwrite"), "would be lost"),
+    ],
+)
+def test_nothing_is_started_that_cannot_end_well(tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "released.safetensors").write_text("what was there")
+
+    assert main(["pretrain", "training", *options]) == 2
+
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["released.safetensors"]
+    assert (tmp_path / "released.safetensors").read_text() == "what was there"
