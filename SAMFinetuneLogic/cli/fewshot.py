@@ -9,6 +9,8 @@ A collection contains image slices: treat it as you treat the images.
 """
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from SAMFinetuneLogic.cli.targets import (
     check_label_map_target,
     check_picture_target,
 )
-from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.errors import InputError, ModelError
 from SAMFinetuneLogic.files import check_target
 from SAMFinetuneLogic.wording import some_slices
 
@@ -219,7 +221,8 @@ def _gather(arguments: argparse.Namespace, model: "LoadedModel") -> "tuple[Suppo
     def current(found: SupportCollection) -> SupportCollection:
         if arguments.reencode:
             return reencode(found, model)
-        check_model(found, model)
+        with _options_named(found, " To encode it again: --reencode."):
+            check_model(found, model)
         return found
 
     opened = load_collection(arguments.collection) if arguments.collection.exists() else None
@@ -233,6 +236,15 @@ def _gather(arguments: argparse.Namespace, model: "LoadedModel") -> "tuple[Suppo
     return collection, opened
 
 
+@contextmanager
+def _options_named(collection: "SupportCollection", otherwise: str = "") -> Iterator[None]:
+    """Within it, the refusal of a model names the options that help."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{error} Its model: --model {collection.model.id}, and its --adapter.{otherwise}") from error
+
+
 def _apply(arguments: argparse.Namespace) -> int:
     check_label_map_target(arguments.out, arguments.overwrite, [arguments.image, arguments.collection])
 
@@ -244,12 +256,12 @@ def _apply(arguments: argparse.Namespace) -> int:
     opened = load_collection(arguments.collection)
     volume = read_chosen_image(arguments.image, arguments)
     model = load_chosen_model(arguments)
-    taught: TaughtModel | None = None if arguments.training_free else opened.fitted(model)
-    method = "fewshot" if taught is not None else "fewshot, training-free"
-    if taught is None:
-        taught = TrainingFreeModel.of(opened.collection, model)
-        if not arguments.training_free:
-            notice("Note: no decoder is fitted; the slices are segmented without training.", arguments)
+    with _options_named(opened.collection):
+        taught: TaughtModel | None = None if arguments.training_free else opened.fitted(model)
+        method = "fewshot" if taught is not None else "fewshot, training-free"
+        taught = taught or TrainingFreeModel.of(opened.collection, model)
+    if method != "fewshot" and not arguments.training_free:
+        notice("Note: no decoder is fitted; the slices are segmented without training.", arguments)
     with progress_bar(model.description, arguments) as progress:
         found = apply_to_volume(
             taught, volume, model, arguments.axis, arguments.window, arguments.slices, progress=progress

@@ -5,6 +5,7 @@ structures begin and end can be given with --from and --to; else it is judged fr
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,12 @@ from SAMFinetuneLogic.cli.model_choice import load_chosen_model
 from SAMFinetuneLogic.cli.reporting import add_reporting_arguments, notice, print_json, progress_bar
 from SAMFinetuneLogic.cli.segment import add_model_arguments
 from SAMFinetuneLogic.cli.targets import add_overwrite_argument, check_label_map_target
-from SAMFinetuneLogic.errors import OutputError
+from SAMFinetuneLogic.errors import InputError, OutputError
 from SAMFinetuneLogic.files import check_target
 from SAMFinetuneLogic.wording import some_slices
 
 if TYPE_CHECKING:
+    from SAMFinetuneLogic.imaging.labels import LabelMap
     from SAMFinetuneLogic.imaging.volume import Volume
     from SAMFinetuneLogic.models.loaded_model import LoadedModel
     from SAMFinetuneLogic.propagation.result import PropagationResult
@@ -60,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="with auto: train no small network on the annotated slices to correct the rest; faster, less good",
     )
+    how.add_argument(
+        "--cache",
+        type=Path,
+        metavar="FOLDER",
+        help="keep encoded slices there, so that a run that was stopped goes on from them; treat the folder as you "
+        "treat the images",
+    )
     how.add_argument("--window", default="auto", metavar="NAME|LEVEL/WIDTH", help="intensity window (default: auto)")
     add_model_arguments(parser)
     parser.add_argument("--review", type=Path, metavar="OUT.csv", help="also write the slices in order of doubt")
@@ -74,8 +83,13 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.review.suffix.lower() != ".csv":
             raise OutputError(f"Cannot write the review as {arguments.review}; end the name in .csv.")
         check_target(arguments.review, arguments.overwrite, inputs)
+    if arguments.learn and arguments.method != "auto":
+        raise InputError(f"--learn is for --method auto; leave it out with --method {arguments.method}.")
+    if arguments.cache is not None and arguments.cache.exists() and not arguments.cache.is_dir():
+        raise OutputError(f"--cache {arguments.cache} is a file; give the name of a folder.")
 
     from SAMFinetuneLogic.imaging.writing import write_label_map
+    from SAMFinetuneLogic.prompting.cache import EmbeddingCache
     from SAMFinetuneLogic.propagation.review import write_review
     from SAMFinetuneLogic.propagation.volume import PropagationOptions, propagate_volume
 
@@ -93,8 +107,10 @@ def run(arguments: argparse.Namespace) -> int:
     )
     model = None if arguments.method == "interpolate" else load_chosen_model(arguments)
     with progress_bar("propagate", arguments) as progress:
-        result = propagate_volume(volume, labels, model, options, arguments.window, progress=progress)
-    for text in (*(model.warnings if model is not None else ()), *result.notices):
+        cache = EmbeddingCache(folder=arguments.cache)
+        result = propagate_volume(volume, labels, model, options, arguments.window, cache, progress)
+    warnings = () if model is None else model.warnings
+    for text in (*warnings, *result.notices, *_disregarded(labels, arguments, result)):
         notice(f"Note: {text}", arguments)
     provenance = _provenance(volume, arguments, model, result)
     files = [arguments.out, write_label_map(arguments.out, result.labels, provenance, overwrite=arguments.overwrite)]
@@ -102,6 +118,30 @@ def run(arguments: argparse.Namespace) -> int:
         files.append(write_review(arguments.review, result, overwrite=arguments.overwrite))
     _report(result, files, arguments)
     return 0
+
+
+def _disregarded(labels: "LabelMap", arguments: argparse.Namespace, result: "PropagationResult") -> Iterator[str]:
+    """What was drawn beside the slices and the range that the user named."""
+    import numpy as np
+
+    from SAMFinetuneLogic.imaging.axes import array_axis
+
+    stack = np.moveaxis(labels.voxels, array_axis(result.axis), 0)
+    continued = sorted(result.extents)
+    replaced = [k for k in range(len(stack)) if k not in result.annotated and np.isin(stack[k], continued).any()]
+    if replaced:
+        yield (
+            f"What was drawn on {some_slices(len(replaced))} that --slices does not list was replaced "
+            f"({result.axis}={', '.join(map(str, replaced))})."
+        )
+    for segment in labels.segments:
+        extent = result.extents.get(segment.value)
+        if extent is None:
+            continue
+        if arguments.first is not None and extent.first < arguments.first:
+            yield f"{segment.name} is drawn on slice {extent.first}, before --from {arguments.first}: correct either."
+        if arguments.last is not None and extent.last > arguments.last:
+            yield f"{segment.name} is drawn on slice {extent.last}, after --to {arguments.last}: correct either."
 
 
 def _report(result: "PropagationResult", files: list[Path], arguments: argparse.Namespace) -> None:

@@ -37,6 +37,8 @@ bytes a voxel), and a byte for each direction in the region that a structure occ
 network and once by registration. Besides, at most
 :data:`~SAMFinetuneLogic.propagation.growing.MAX_VOXELS` cells are grown, whatever the volume's size."""
 
+NOTHING_MISSING = "There is no slice to fill in: all within the range and the direction are annotated."
+
 
 def propagate_volume(
     volume: Volume,
@@ -144,7 +146,7 @@ def propagate_volume(
         next_slice(annotations, list(extents.values())),
         estimates,
         panel.evidence,
-        _notices(annotations, extents),
+        _notices(annotations, extents) if wanted else (NOTHING_MISSING,),
     )
 
 

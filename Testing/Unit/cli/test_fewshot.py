@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from small_models import write_small_compact
 
 from SAMFinetuneLogic.fewshot.collection_files import load_collection
 from SAMFinetuneLogic.imaging.reading import read_image, read_label_map
@@ -79,6 +80,31 @@ def test_collections_are_merged(run, fit, an_image, some_labels, a_checkpoint, t
     )  # fmt: skip
     assert code == 0
     assert sorted(entry["index"] for entry in json.loads(text)["slices"]) == [5, 7]
+
+
+def test_another_model_is_refused_by_naming_what_helps(run, fit, an_image, some_labels, a_checkpoint, tmp_path):
+    other = write_small_compact(tmp_path / "other.safetensors", seed=1)
+    collection, out = tmp_path / "c.safetensors", tmp_path / "out.nii.gz"
+    fit("--pair", an_image, some_labels, "--slices", "5,6")
+    apply = ("fewshot", "apply", collection, an_image, out, "--slices", "7", "--model")
+    again = ("fewshot", "fit", collection, "--steps", 1, "--augmentations", 0, "--model", other)
+    before = collection.read_bytes()
+
+    for arguments in ((*apply, other), (*apply, other, "--training-free"), again):
+        code, _, error = run(*arguments)
+        assert code == 2 and error.count("\n") == 1
+        assert "--model tiny" in error and ("--reencode" in error) == (arguments is again), error
+    merging = ("fewshot", "fit", tmp_path / "d.safetensors", "--merge", collection, *again[3:])
+    code, _, error = run(*merging)
+    assert code == 2 and "--reencode" in error
+    assert collection.read_bytes() == before and not out.exists()
+
+    code, text, error = run(*again, "--reencode", "--json")
+    assert code == 0, error
+    assert not json.loads(text)["fit"]["warm"] and len(json.loads(text)["slices"]) == 2
+    assert run(*apply, other)[0] == 0
+    assert run(*apply, a_checkpoint, "--overwrite")[0] == 2
+    assert run(*merging, "--reencode")[0] == 0
 
 
 def test_labelled_slices_are_enough_without_training(run, fit, an_image, some_labels, a_checkpoint, tmp_path):

@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from SAMFinetuneLogic.fewshot.settings import FitSettings
+from SAMFinetuneLogic.models.loaded_model import LoadedModel
+
 
 @pytest.fixture
 def labels(an_image, tmp_path):
@@ -39,6 +42,105 @@ def test_propagate(run, an_image, labels, a_checkpoint, tmp_path):
     sidecar = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert "left_out_dice" in json.dumps(sidecar)
     assert sidecar["provenance"]["adapted"] is True
+
+
+@pytest.mark.parametrize(
+    ("method", "heard"),
+    [
+        ("propagate", {"forward", "backward"}),
+        ("fewshot", {"fewshot"}),
+        ("auto", {"appearance", "forward", "redrawn", "fewshot"}),
+    ],
+)
+def test_each_method_asks_whom_it_names(run, an_image, labels, tmp_path, monkeypatch, method, heard):
+    """With the default model: one of random weights loses a structure at once."""
+    from SAMFinetuneLogic.propagation import volume
+
+    short = FitSettings(augmentations=0, steps=1, warm_steps=1, batch=1)
+    monkeypatch.setattr("SAMFinetuneLogic.propagation.learning.FitSettings", lambda: short)
+    results, original = [], volume.propagate_volume
+    monkeypatch.setattr(volume, "propagate_volume", lambda *given: results.append(original(*given)) or results[-1])
+    learn = ("--learn", "--no-adapt") if method == "auto" else ()
+    out = tmp_path / "out.nii.gz"
+
+    code, stdout, stderr = run("propagate", an_image, labels, out, "--method", method, *learn, "--from", 4, "--to", 8)
+
+    assert code == 0, stderr
+    judged = {each.candidate for each in results[0].evidence}
+    assert heard <= judged
+    assert method == "auto" or judged == {*heard, "fused"}
+    assert "leaving annotated slices out one by one gave" in stdout
+    sidecar = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert sidecar["provenance"]["method"] == method and sidecar["provenance"]["adapted"] is False
+
+
+def test_several_segments_and_one_slice(run, an_image, labels, tmp_path):
+    """Two structures on one annotated slice: each is filled in, and no estimate is made up for either."""
+    drawn = sitk.ReadImage(str(labels))
+    voxels = sitk.GetArrayFromImage(drawn)
+    voxels[[4, 8]] = 0
+    voxels[6, 20:26, 2:9] = 2
+    two = sitk.GetImageFromArray(voxels)
+    two.CopyInformation(drawn)
+    sitk.WriteImage(two, str(tmp_path / "two.nii.gz"))
+    out, review = tmp_path / "out.nii.gz", tmp_path / "review.csv"
+    arguments = ("propagate", an_image, tmp_path / "two.nii.gz", out, "--method", "interpolate", "--review", review)
+
+    code, stdout, _ = run(*arguments, "--from", 5, "--to", 7)
+
+    assert code == 0
+    filled = sitk.GetArrayFromImage(sitk.ReadImage(str(out)))
+    assert np.array_equal(filled[6], voxels[6])
+    assert all((filled[k] == value).any() for k in (5, 7) for value in (1, 2))
+    assert stdout.count("is drawn on 1 slice: draw at least 3 for an estimate") == 2
+    rows = list(csv.DictReader(review.open(encoding="utf-8")))
+    assert {(row["slice"], row["segment"]) for row in rows if row["rank"] != "next"} == {
+        (k, name) for k in ("5", "7") for name in ("Segment_1", "Segment_2")
+    }
+
+
+def test_a_stopped_run_goes_on_from_its_folder_of_encoded_slices(run, an_image, labels, tmp_path, monkeypatch):
+    encoded, original, patience = [], LoadedModel.encode, [6]
+
+    def counted(self, batch):
+        if len(encoded) == patience[0]:
+            raise KeyboardInterrupt
+        encoded.append(len(batch))
+        return original(self, batch)
+
+    monkeypatch.setattr(LoadedModel, "encode", counted)
+
+    def call(out, *more):
+        arguments = ("--method", "propagate", "--from", 3, "--to", 9, "--quiet")
+        return run("propagate", an_image, labels, tmp_path / out, *arguments, *more)
+
+    code, stdout, stderr = call("resumed.nii.gz", "--cache", tmp_path / "encoded")
+    assert (code, stdout, stderr) == (130, "", "samfinetune: Stopped.\n")
+    assert not (tmp_path / "resumed.nii.gz").exists()
+    encoded.clear()
+    patience[0] = -1
+    assert call("resumed.nii.gz", "--cache", tmp_path / "encoded")[0] == 0
+    resumed = len(encoded)
+    encoded.clear()
+    assert call("whole.nii.gz")[0] == 0
+    assert resumed == len(encoded) - 6
+    images = [
+        sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / name))) for name in ("resumed.nii.gz", "whole.nii.gz")
+    ]
+    assert np.array_equal(*images)
+
+
+def test_what_is_drawn_beside_the_choice_is_told(run, an_image, labels, tmp_path):
+    arguments = ("propagate", an_image, labels, tmp_path / "out.nii.gz", "--method", "interpolate", "--overwrite")
+
+    _, _, stderr = run(*arguments, "--slices", "6", "--from", "4", "--to", "8")
+    assert "drawn on 2 slices that --slices does not list was replaced (k=4, 8)" in stderr
+    _, _, stderr = run(*arguments, "--from", "5", "--to", "7")
+    assert "drawn on slice 4, before --from 5" in stderr and "drawn on slice 8, after --to 7" in stderr
+    _, _, stderr = run(*arguments, "--from", "4", "--to", "8")
+    assert not stderr
+    _, _, stderr = run(*arguments, "--slices", "4,5,6,7,8", "--from", "4", "--to", "8")
+    assert "There is no slice to fill in" in stderr
 
 
 def test_without_a_network(run, an_image, labels, tmp_path):
@@ -111,6 +213,8 @@ def test_labels_that_lie_partly_outside(run, an_image, labels, tmp_path):
         (("--from", "9", "--to", "2"), "correct --from and --to"),
         (("--axis", "q"), "Unknown axis"),
         (("--review", "review.txt"), "end the name in .csv"),
+        (("--learn",), "--learn is for --method auto"),
+        (("--cache", __file__), "give the name of a folder"),
     ],
 )
 def test_bad_input_is_one_line(run, an_image, labels, tmp_path, arguments, message):

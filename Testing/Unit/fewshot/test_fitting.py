@@ -6,6 +6,7 @@ import torch
 
 from SAMFinetuneLogic.errors import Cancelled, InputError, ModelError
 from SAMFinetuneLogic.fewshot.application import apply_to_volume, plane_for, predict_slice
+from SAMFinetuneLogic.fewshot.fitted import new_decoder
 from SAMFinetuneLogic.fewshot.fitting import fit
 from SAMFinetuneLogic.fewshot.labelling import new_collection
 from SAMFinetuneLogic.fewshot.settings import FitSettings
@@ -80,12 +81,25 @@ def test_a_single_slice_is_enough(a_case, a_model, quick):
 
 def test_a_held_out_slice_decides_when_there_are_enough(a_case, a_compact_model, quick):
     collection = new_collection(*a_case, indices=[1, 2, 3, 4, 5], model=a_compact_model, window=WINDOW)
-    settings = replace(quick, steps=25, hold_out_from=5, patience=1, learning_rate=1e-6)
+    settings = replace(quick, steps=45, hold_out_from=5, patience=1, learning_rate=1e-30)
     record = fit(collection, a_compact_model, settings).record
     assert record.held_out == "case k=3" and "case k=3" not in record.slices
     assert len(record.slices) == 4
-    # Next to nothing is learned at this rate: it stops early, after patience has run out, or not at all if it gains.
-    assert [step for step, _ in record.held_out_dice][:2] == [0, 10]
+    # Nothing is learned at this rate: the first check is never surpassed, and patience runs out with the third.
+    assert [step for step, _ in record.held_out_dice] == [0, 10, 20]
+    assert record.steps == 20
+
+
+def test_the_weights_of_the_best_check_are_kept(a_case, a_compact_model, quick):
+    """Of an anchored decoder the first guess is good before training; at this rate training spoils it."""
+    collection = new_collection(*a_case, indices=[1, 2, 3, 4, 5], model=a_compact_model, window=WINDOW)
+    settings = replace(quick, steps=12, hold_out_from=5, learning_rate=100.0)
+    fitted = fit(collection, a_compact_model, settings)
+    checks = dict(fitted.record.held_out_dice)
+    assert list(checks) == [0, 10, 12] and checks[0] > max(checks[10], checks[12])
+    untrained = new_decoder(a_compact_model, 2, settings).state_dict()
+    for name, tensor in fitted.decoder.state_dict().items():
+        assert torch.equal(tensor, untrained[name]), name
 
 
 def test_a_warm_start_takes_over_and_is_short(a_fit, a_collection, a_case, a_model, quick):

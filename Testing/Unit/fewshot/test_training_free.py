@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
+from small_models import loaded
 
 from SAMFinetuneLogic.errors import InputError, ModelError
 from SAMFinetuneLogic.fewshot.application import apply_to_volume
+from SAMFinetuneLogic.fewshot.labelling import new_collection
 from SAMFinetuneLogic.fewshot.planes import Plane
 from SAMFinetuneLogic.fewshot.training_free import (
     TrainingFreeModel,
+    at_mask_size,
     fit_prototypes,
     predict_training_free,
     similarity_prompts,
@@ -51,9 +54,24 @@ def test_one_labelled_slice_prompts_the_stock_decoder(a_collection, a_case, a_mo
     assert asked and all(box is not None and len(points) == len(marks) for points, marks, box in asked)
 
 
-def test_another_model_is_refused(a_case, a_stock_model, a_compact_model):
-    from SAMFinetuneLogic.fewshot.labelling import new_collection
+def test_a_model_that_takes_boxes_alone_is_given_a_box(a_case, a_compact_model):
+    """As MedSAM: without its points the answer is that of the box."""
+    only_boxes = loaded(a_compact_model.network, prompts=("box",))
+    collection = new_collection(*a_case, indices=[3], model=only_boxes, window=Window(0.0, 200.0, "full"))
+    taught, predictor = TrainingFreeModel.of(collection, only_boxes), SlicePredictor(only_boxes)
+    embedded = predictor.embed(Plane.of(a_case[0], "k", Window(0.0, 200.0, "full")).image(4))
+    similarity = embedded.transform.logits_to_slice(at_mask_size(taught.estimator.logits(embedded.embedding[0])))
 
+    answer = taught.predict(embedded)
+
+    prompts = [similarity_prompts(plane) for plane in similarity.numpy()]
+    assert all(each is not None for each in prompts)
+    logits = [predictor.predict(embedded, box=each.box).slice_logits[0] for each in prompts]
+    labels = np.array([0, 1, 4])[np.stack([np.zeros_like(logits[0]), *logits]).argmax(0)]
+    np.testing.assert_array_equal(answer.labels, labels)
+
+
+def test_another_model_is_refused(a_case, a_stock_model, a_compact_model):
     collection = new_collection(*a_case, indices=[3], model=a_stock_model)
     with pytest.raises(ModelError):
         fit_prototypes(collection, a_compact_model)

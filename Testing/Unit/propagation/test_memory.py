@@ -31,5 +31,31 @@ def test_memory_beyond_image_and_labels_is_bounded(a_model, with_network):
     finally:
         tracemalloc.stop()
 
-    grown = BYTES_PER_CELL * min(MAX_VOXELS, len(truth) * MAX_SIDE**2)
-    assert peak < BYTES_PER_VOXEL * truth.size + grown + cache.memory_bytes + _FIXED
+    assert peak < bound(truth) + cache.memory_bytes
+
+
+@pytest.mark.slow
+def test_a_volume_of_512_x_512_x_300_voxels_stays_within_the_bound():
+    rows, cols = np.ogrid[:512, :512]
+    disc = (rows - 256) ** 2 + (cols - 256) ** 2 < 80**2
+    gray = np.random.default_rng(0).integers(0, 20, (300, 512, 512), dtype=np.int16)
+    given = np.zeros(gray.shape, dtype=np.uint8)
+    gray[20:280] += 80 * disc.astype(np.int16)
+    given[[60, 150, 240]] = disc
+    volume, labels = Volume(gray, np.eye(4)), LabelMap(given, np.eye(4))
+
+    tracemalloc.start()
+    try:
+        options = PropagationOptions(first=20, last=279, measure=False, adapt=False)
+        result = propagate_volume(volume, labels, None, options)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert result.labels.mask(1)[150].sum() == disc.sum() and result.labels.mask(1)[100].any()
+    assert given.nbytes < peak < bound(given)
+
+
+def bound(labels: np.ndarray) -> float:
+    """Bytes beyond the image, the labels and the cache."""
+    return BYTES_PER_VOXEL * labels.size + BYTES_PER_CELL * min(MAX_VOXELS, len(labels) * MAX_SIDE**2) + _FIXED

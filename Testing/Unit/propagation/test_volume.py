@@ -89,8 +89,10 @@ def test_another_axis_gives_the_same(a_volume, a_model, drawn):
     assert np.array_equal(straight.labels.voxels.transpose(order), other.labels.voxels)
 
 
-def test_a_stopped_run_is_taken_up_again(a_volume, a_model, drawn):
-    given, cache = drawn(*SLICES), EmbeddingCache()
+def test_a_stopped_run_is_taken_up_again(a_volume, a_model, drawn, monkeypatch):
+    given, cache, encoded = drawn(*SLICES), EmbeddingCache(), []
+    original = type(a_model).encode
+    monkeypatch.setattr(type(a_model), "encode", lambda self, batch: encoded.append(1) or original(self, batch))
     asked = iter(range(10**6))
     with pytest.raises(Cancelled):
         propagate_volume(a_volume, given, a_model, options(), cache=cache, cancelled=lambda: next(asked) > 30)
@@ -100,8 +102,10 @@ def test_a_stopped_run_is_taken_up_again(a_volume, a_model, drawn):
         a_volume, given, a_model, options(), cache=cache, progress=lambda done, total: steps.append((done, total))
     )
 
+    both_runs = len(encoded)
     whole = propagate_volume(a_volume, given, a_model, options())
     assert kept > 0
+    assert len(encoded) - both_runs == both_runs, "the two runs encoded together what one would have"
     assert np.array_equal(resumed.labels.voxels, whole.labels.voxels)
     assert resumed.review == whole.review
     assert steps == [(n + 1, len(steps)) for n in range(len(steps))]
