@@ -16,7 +16,7 @@ from torch.nn import functional
 
 MARGIN = 0.15
 """Of the box's sides, on each side: so much of its surroundings is looked at."""
-_MAX_SIDE = 160
+_MAX_SIDE = 96
 """Cells of the longer side of what is looked at; a finer image is averaged."""
 _SMOOTH = 1 / 80
 """Of the box's longer side, at least half a cell: by so much gray values and evidence are smoothed."""
@@ -35,6 +35,7 @@ _NEIGHBOURHOOD = 2.0
 _OUTSIDE, _OUTSIDE_SLOPE = 1.0, 40.0
 """Log-odds against what lies outside of the box, and more per side of the box: drawn boxes are a little wrong."""
 _ROUNDS = 8
+_ALTERNATIVE_ROUNDS = 5
 _MAX_LOGIT = 20.0
 _SAME = 0.8
 """Alternatives that overlap with one before by so much IoU are not shown,"""
@@ -106,9 +107,9 @@ class _Region:
     def grown(self, beginning: np.ndarray) -> np.ndarray:
         """Levels of the answer that grows from a part of the box."""
         believed = self.believed(_ALTERNATIVE_TRUST)
-        return self.settle(believed, beginning * (0.3 + 0.7 * _probability(believed)))
+        return self.settle(believed, beginning * (0.3 + 0.7 * _probability(believed)), _ALTERNATIVE_ROUNDS)
 
-    def settle(self, believed: np.ndarray, inside: np.ndarray | None = None) -> np.ndarray:
+    def settle(self, believed: np.ndarray, inside: np.ndarray | None = None, rounds: int = _ROUNDS) -> np.ndarray:
         """Histograms and answer in turn; the levels (log-odds) of the last round.
 
         Args:
@@ -117,7 +118,7 @@ class _Region:
         """
         inside = _probability(believed) if inside is None else inside
         levels = believed
-        for _ in range(_ROUNDS):
+        for _ in range(rounds):
             evidence = np.log(self._histogram(inside)) - np.log(self._histogram(1 - inside))
             seen = ndimage.gaussian_filter(evidence[self._levels], self._sigma)
             around = 2 * ndimage.gaussian_filter(inside, _NEIGHBOURHOOD * self._sigma) - 1
