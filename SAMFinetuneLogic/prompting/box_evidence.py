@@ -6,7 +6,9 @@ Answer and histograms are improved in turn, as in GrabCut (Rother, Kolmogorov an
 field in place of the cut; the network's logits stay as what was believed before. From other beginnings, such as the
 bright or the dark part of the box, other answers grow: the alternatives.
 
-The constants were chosen on synthetic images; on 405 others of them the answer to a box rises from 0.794 to 0.808 Dice.
+The constants lie on a plateau: other ones tried on the development cases gave 0.811 to 0.820 Dice (0.804 without). The
+weights that order the alternatives were chosen on 207 synthetic structures. On 405 others, on which nothing was tried,
+the answer to a box rises from 0.794 to 0.808.
 """
 
 import numpy as np
