@@ -1,6 +1,6 @@
 """Overlap and surface metrics, and the simulated user whose prompts they judge. Knows no torch."""
 
-from SAMFinetuneLogic.metrics.overlap import dice, iou
+from SAMFinetuneLogic.metrics.overlap import box_iou, dice, iou
 from SAMFinetuneLogic.metrics.simulated_user import (
     Box,
     Click,
@@ -17,6 +17,7 @@ __all__ = [
     "Box",
     "Click",
     "SurfaceDistances",
+    "box_iou",
     "dice",
     "first_click",
     "hd95",

@@ -32,6 +32,14 @@ def iou(first: np.ndarray, second: np.ndarray) -> float:
     return 1.0 if union == 0 else intersection / union
 
 
+def box_iou(first: np.ndarray, second: np.ndarray) -> float:
+    """IoU of two boxes (row0, col0, row1, col1) of pixels, inclusive."""
+    overlap = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]) + 1
+    shared = float(np.prod(np.maximum(overlap, 0)))
+    both = float(np.prod(first[2:] - first[:2] + 1) + np.prod(second[2:] - second[:2] + 1))
+    return shared / (both - shared)
+
+
 def _counts(first: np.ndarray, second: np.ndarray) -> tuple[int, int, int]:
     a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     if a.shape != b.shape:

@@ -13,8 +13,10 @@ the answer to a box rises from 0.794 to 0.808.
 
 import numpy as np
 import torch
-from scipy import ndimage
+from scipy import ndimage, special
 from torch.nn import functional
+
+from SAMFinetuneLogic.metrics import box_iou, iou, tight_box
 
 MARGIN = 0.15
 """Of the box's sides, on each side: so much of its surroundings is looked at."""
@@ -65,7 +67,7 @@ def with_gray_values(gray: np.ndarray, box: np.ndarray, logits: np.ndarray) -> l
     found = [(region.plausibility(levels), levels) for levels in map(region.grown, region.beginnings())]
     shown = [corrected]
     for _, levels in sorted(found, key=lambda each: -each[0]):
-        if region.fills(levels) and all(_overlap(levels > 0, earlier > 0) < _SAME for earlier in shown):
+        if region.fills(levels) and all(iou(levels > 0, earlier > 0) < _SAME for earlier in shown):
             shown.append(levels)
     return [region.on_image(levels) for levels in shown[: 1 + _ALTERNATIVES]]
 
@@ -109,7 +111,7 @@ class _Region:
     def grown(self, beginning: np.ndarray) -> np.ndarray:
         """Levels of the answer that grows from a part of the box."""
         believed = self.believed(_ALTERNATIVE_TRUST)
-        return self.settle(believed, beginning * (0.3 + 0.7 * _probability(believed)), _ALTERNATIVE_ROUNDS)
+        return self.settle(believed, beginning * (0.3 + 0.7 * special.expit(believed)), _ALTERNATIVE_ROUNDS)
 
     def settle(self, believed: np.ndarray, inside: np.ndarray | None = None, rounds: int = _ROUNDS) -> np.ndarray:
         """Histograms and answer in turn; the levels (log-odds) of the last round.
@@ -118,19 +120,19 @@ class _Region:
             believed: log-odds before.
             inside: the probabilities to begin with; those of ``believed`` by default.
         """
-        inside = _probability(believed) if inside is None else inside
+        inside = special.expit(believed) if inside is None else inside
         levels = believed
         for _ in range(rounds):
             evidence = np.log(self._histogram(inside)) - np.log(self._histogram(1 - inside))
             seen = ndimage.gaussian_filter(evidence[self._levels], self._sigma)
             around = 2 * ndimage.gaussian_filter(inside, _NEIGHBOURHOOD * self._sigma) - 1
             levels = believed + seen + _NEIGHBOURS * around
-            inside = _probability(levels)
+            inside = special.expit(levels)
         return levels
 
     def plausibility(self, levels: np.ndarray) -> float:
         """How well a mask agrees with the network, fills the box, and differs from the rest in its gray values."""
-        mask, expected = levels > 0, _probability(self._answer)
+        mask, expected = levels > 0, special.expit(self._answer)
         inside, rest = (self._histogram(part.astype(float)) for part in (mask, ~mask))
         divergence, shared = float((inside * np.log(inside / rest)).sum()), float(np.sqrt(inside * rest).sum())
         agreement = 2 * float((expected * mask).sum()) / float(expected.sum() + mask.sum() + 1e-6)
@@ -151,10 +153,7 @@ class _Region:
         """IoU of the extents of a mask and of the box."""
         if not mask.any():
             return 0.0
-        ours, whole = (_corners(part) for part in (mask, self._inside))
-        overlap = np.minimum(ours[1], whole[1]) - np.maximum(ours[0], whole[0])
-        shared = float(np.prod(np.maximum(overlap, 0)))
-        return shared / (sum(float(np.prod(last - first)) for first, last in (ours, whole)) - shared)
+        return box_iou(np.array(tight_box(mask)), np.array(tight_box(self._inside)))
 
     def _histogram(self, weights: np.ndarray) -> np.ndarray:
         counted = np.bincount(self._levels.ravel(), weights.ravel(), _LEVELS)
@@ -169,21 +168,6 @@ def _distance(low: int, high: int, first: int, last: int) -> np.ndarray:
     """Of each pixel from ``low`` to before ``high`` from the range from ``first`` to ``last``."""
     at = np.arange(low, high)
     return np.maximum(np.maximum(first - at, at - last), 0).astype(float)
-
-
-def _corners(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First cell and the one after the last of each axis."""
-    cells = np.argwhere(mask)
-    return cells.min(axis=0), cells.max(axis=0) + 1
-
-
-def _overlap(first: np.ndarray, second: np.ndarray) -> float:
-    either = np.count_nonzero(first | second)
-    return np.count_nonzero(first & second) / either if either else 1.0
-
-
-def _probability(levels: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(levels, -_MAX_LOGIT, _MAX_LOGIT)))
 
 
 def _resized(plane: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

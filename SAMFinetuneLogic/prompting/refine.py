@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy import special
 
-from SAMFinetuneLogic.metrics import tight_box
+from SAMFinetuneLogic.metrics import box_iou, tight_box
 from SAMFinetuneLogic.prompting.box_evidence import with_gray_values
 from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.crops import MARGIN, Bounds, crop_around, crop_around_box, object_bounds
@@ -146,13 +146,14 @@ def _with_gray_values(
     """
     pixels = image.to_uint8()
     gray = pixels if pixels.ndim == 2 else pixels.mean(axis=2)
-    corrected, *others = with_gray_values(gray, box, logits[0])
-    if corrected is logits[0]:
+    answer = logits[0]
+    corrected, *others = with_gray_values(gray, box, answer)
+    if corrected is answer:
         return logits, ratings
-    probability = special.expit(logits[0])
+    probability = special.expit(answer)
     expected = [_expected_iou(other > 0, probability) for other in others]
     ratings = np.array([ratings[0], *(min(each, ratings[0]) for each in expected), ratings[0]], dtype=ratings.dtype)
-    return np.stack([corrected, *others, logits[0]]), ratings
+    return np.stack([corrected, *others, answer]), ratings
 
 
 def _expected_iou(mask: np.ndarray, probability: np.ndarray) -> float:
@@ -180,16 +181,8 @@ def _by_fit(masks: np.ndarray, box: np.ndarray) -> list[int]:
     fits = [SINGLE_MASK_BONUS if number == 0 else 0.0 for number in range(len(masks))]
     for number, mask in enumerate(masks):
         if mask.any():
-            fits[number] += _box_iou(np.array(tight_box(mask)), box)
+            fits[number] += box_iou(np.array(tight_box(mask)), box)
     return sorted(range(len(masks)), key=lambda number: -fits[number])
-
-
-def _box_iou(first: np.ndarray, second: np.ndarray) -> float:
-    """IoU of two boxes (row0, col0, row1, col1) of pixels, inclusive."""
-    overlap = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]) + 1
-    shared = float(np.prod(np.maximum(overlap, 0)))
-    both = float(np.prod(first[2:] - first[:2] + 1) + np.prod(second[2:] - second[:2] + 1))
-    return shared / (both - shared)
 
 
 def _is_small(bounds: Bounds, embedded: EmbeddedSlice, corrected: bool) -> bool:

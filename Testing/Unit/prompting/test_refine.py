@@ -281,6 +281,23 @@ def test_of_several_answers_to_a_box_the_one_that_fills_it_comes_first():
     assert (answer.predicted_iou <= 0.3 + 1e-6).all()
 
 
+def test_without_contrast_in_the_box_all_answers_stay_as_they_are():
+    class Imagines(SharpEyes):
+        def predict(self, *arguments, **named):
+            found = super().predict(*arguments, **named)
+            whole = np.full(found.slice_logits.shape[1:], 4.0, dtype=np.float32)
+            half = np.where(np.arange(len(whole))[:, None] < len(whole) / 2, whole, -5.0).astype(np.float32)
+            return Candidates(np.stack([whole, half]), np.repeat(found.logits, 2, 0), np.array([0.7, 0.6]))
+
+    eyes, flat = Imagines(), np.full((400, 400), 90, dtype=np.uint8)
+    image = SliceImage(flat, (1.0, 1.0), SliceIndex("k", 0), Window(0.0, 255.0, "as_is"))
+    prompts = SlicePrompts(boxes=np.array([[71.0, 281.0, 109.0, 319.0]]))
+    answer = look_into_box(eyes, eyes.embed(image), prompts)
+    assert answer.count == 2 and list(answer.predicted_iou) == [0.7, 0.6]
+    assert set(np.unique(answer.slice_logits[0])) == {-7.0, 4.0}
+    assert set(np.unique(answer.slice_logits[1])) == {-7.0, -5.0, 4.0}
+
+
 def test_a_large_box_needs_no_crop():
     truth, answer, eyes = box_question((5, 5, 395, 395))
     assert eyes.asked[0].embedded.image.crop is None and eyes.asked[0].multimask is True
