@@ -12,16 +12,22 @@ ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no nice values on Windows")
 
-REPORT = """
+REPORT = '''
 import os
 from pathlib import Path
 from SAMFinetuneLogic.priority import lower_priority
 group = Path("/proc/self/autogroup")
-before = group.read_text().split()[-1] if group.exists() else ""
+
+
+def nice_of_group():
+    """Of "/autogroup-72 nice 0" the 0; "-" in the default group, for which the file is there and empty."""
+    return (group.read_text().split() or "-")[-1] if group.exists() else "-"
+
+
+before = nice_of_group()
 lower_priority(7)
-after = group.read_text().split()[-1] if group.exists() else ""
-print(os.nice(0), before or "-", after or "-")
-"""
+print(os.nice(0), before, nice_of_group())
+'''
 
 
 def report(**how) -> list[str]:
@@ -40,4 +46,6 @@ def test_a_process_lowers_itself_and_leaves_its_session_alone():
 @pytest.mark.skipif(not AUTOGROUP.exists(), reason="this system does not group processes by session")
 def test_who_leads_a_session_lowers_the_session_too():
     _, before, after = report(start_new_session=True)
+    if before == "-":
+        pytest.skip("this system gives sessions no group of their own")
     assert (before, after) == ("0", "7")
