@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from SAMFinetuneLogic.errors import ModelError
 from SAMFinetuneLogic.synthetic.batches import make_batch
 from SAMFinetuneLogic.synthetic.feed import PairFeed
 from SAMFinetuneLogic.synthetic.trainer import Trainer, TrainingSettings
@@ -36,7 +37,7 @@ def train(
 
     Raises:
         OutputError: the folder cannot be written.
-        ModelError: ``start`` does not fit.
+        ModelError: ``start`` does not fit, or the loss has not been a number for so long that nothing is learned.
     """
     trainer = Trainer(folder, settings, compiled, device, start)
     say(f"At step {trainer.step} after {trainer.seconds / 60:.0f} minutes; training for {minutes:.0f} more.")
@@ -69,6 +70,11 @@ def train(
             reports.append({f"fine_{key}": value for key, value in report.items()} if fine else report)
             trainer.seconds = before + time.monotonic() - started
             if len(reports) == LOG_STEPS:
+                if not any(np.isfinite(each) for report in reports for key, each in report.items() if "norm" in key):
+                    raise ModelError(
+                        f"The loss was not a number in the last {LOG_STEPS} steps, from which nothing was learned: "
+                        f"{'train without --compile' if compiled else 'begin a new training, with a lower --rate'}."
+                    )
                 line = _summary(reports) | {
                     "step": trainer.step,
                     "minutes": trainer.seconds / 60,

@@ -151,6 +151,14 @@ def test_a_training_with_a_finer_input_learns_from_both(tmp_path):
     assert len(trainer.history) == 1 and {"loss", "fine_loss"} <= set(trainer.history[0])
 
 
+def test_a_training_that_learns_nothing_is_stopped(tmp_path):
+    trainer = Trainer(tmp_path, SETTINGS)
+    trainer.weights[0].fill_(torch.inf)
+    trainer.save()
+    with pytest.raises(ModelError, match="not a number in the last 25 steps.*lower --rate"):
+        train(tmp_path, SETTINGS, minutes=0, finish_steps=2 * LOG_STEPS)
+
+
 @pytest.mark.parametrize("sizes", [(32, 50), (0, 0), (-16, 0), (32, -32)])
 def test_an_input_size_that_does_not_fit_is_refused(tmp_path, sizes):
     with pytest.raises(InputError, match="multiple of 16"):
