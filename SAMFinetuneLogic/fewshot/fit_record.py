@@ -12,7 +12,7 @@ class FitRecord:
     Attributes:
         steps: that were taken.
         losses: of each.
-        held_out: title of the slice that decided when to stop; None with a fixed schedule.
+        held_out: title of the slice that decided when to stop; None where the loss did.
         held_out_dice: (step, Dice) of each check on it.
         seconds: encoding the views, and training.
         slices: titles of the slices that were learned from.

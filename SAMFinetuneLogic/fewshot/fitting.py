@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from math import cos, pi
+from math import cos, inf, pi
+from statistics import mean
 
 import torch
 
@@ -40,8 +41,8 @@ def fit(
     """Fit the few-shot decoder to a collection.
 
     The encoder is frozen; each labelled slice and its augmented copies are encoded once (never again with a cache).
-    With enough slices one of them is held out and decides when to stop; the answer's targets and first guesses then
-    come from all of them.
+    With enough slices one of them is held out and decides when to stop, otherwise the loss does; the answer's targets
+    and first guesses come from all of them.
 
     Args:
         collection: at least one slice on which something is labelled.
@@ -137,26 +138,31 @@ class _Training:
         self.checks: list[tuple[int, float]] = []
 
     def run(self, progress: Callable[[int], None], cancelled: CancelCheck | None) -> None:
-        best, best_state, waited = -1.0, None, 0
+        best, best_state, waited = -inf, None, 0
         self.decoder.train()
         for step in range(self.steps):
             raise_if_cancelled(cancelled)
-            if self.check is not None and step % _CHECK_EVERY == 0:
-                dice = self.check()
-                self.checks.append((step, dice))
-                waited = 0 if dice > best else waited + 1
-                if dice > best:
-                    best, best_state = dice, deepcopy(self.decoder.state_dict())
+            if step % _CHECK_EVERY == 0:
+                reached = self._reached(step)
+                waited = 0 if reached > best else waited + 1
+                if reached > best:
+                    best, best_state = reached, None if self.check is None else deepcopy(self.decoder.state_dict())
                 if waited > self.settings.patience:
                     break
             self.losses.append(self._step(step))
             progress(step + 1)
         if self.check is not None and len(self.losses) == self.steps:
-            dice = self.check()
-            self.checks.append((self.steps, dice))
-            best_state = None if dice >= best else best_state
+            best_state = None if self._reached(self.steps) >= best else best_state
         if best_state is not None:
             self.decoder.load_state_dict(best_state)
+
+    def _reached(self, step: int) -> float:
+        """What has been reached before a step: Dice on the held-out slice, or without one how low the loss is."""
+        if self.check is None:
+            return -mean(self.losses[-_CHECK_EVERY:]) if self.losses else -inf
+        dice = self.check()
+        self.checks.append((step, dice))
+        return dice
 
     def _step(self, step: int) -> float:
         for group in self.optimiser.param_groups:

@@ -48,8 +48,10 @@ class FitSettings:
         batch: queried views in a step.
         learning_rate: of AdamW, after a short warm-up, falling to zero along a cosine.
         weight_decay: of AdamW.
-        hold_out_from: with at least so many labelled slices, one is held out and decides when to stop.
-        patience: checks (every 10 steps) without gain on the held-out slice before training stops.
+        hold_out_from: with at least so many labelled slices, one is held out and decides when to stop. With fewer,
+            each is needed, and the loss decides.
+        patience: checks (every 10 steps) without gain on the held-out slice, or without one in the mean loss since the
+            check before, until training stops.
         seed: equal seeds give equal decoders on one machine.
     """
 

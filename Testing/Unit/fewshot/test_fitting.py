@@ -90,6 +90,18 @@ def test_a_held_out_slice_decides_when_there_are_enough(a_case, a_compact_model,
     assert record.steps == 20
 
 
+def test_the_loss_decides_when_there_are_too_few_to_hold_one_out(a_case, a_compact_model, quick):
+    collection = new_collection(*a_case, indices=[1, 2, 3, 4, 5], model=a_compact_model, window=WINDOW)
+    settings = replace(quick, steps=200, patience=2, learning_rate=1e-30)
+    record = fit(collection, a_compact_model, settings).record
+    assert record.held_out is None and not record.held_out_dice and len(record.slices) == 5
+    # At this rate the loss varies by chance alone: its mean over ten steps soon is above its lowest three times on end.
+    means = np.reshape(record.losses, (-1, 10)).mean(axis=1)
+    lowest = int(means.argmin())
+    assert record.steps < 200 and lowest == len(means) - 4
+    assert all(means[:n].argmin() >= n - 3 for n in range(1, len(means)))
+
+
 def test_the_weights_of_the_best_check_are_kept(a_case, a_compact_model, quick):
     """Of an anchored decoder the first guess is good before training; at this rate training spoils it."""
     collection = new_collection(*a_case, indices=[1, 2, 3, 4, 5], model=a_compact_model, window=WINDOW)

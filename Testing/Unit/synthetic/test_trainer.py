@@ -155,7 +155,7 @@ def test_a_training_that_learns_nothing_is_stopped(tmp_path):
     trainer = Trainer(tmp_path, SETTINGS)
     trainer.weights[0].fill_(torch.inf)
     trainer.save()
-    with pytest.raises(ModelError, match="not a number in the last 25 steps.*lower --rate"):
+    with pytest.raises(ModelError, match=r"not a number in the last 25 steps.*lower --rate"):
         train(tmp_path, SETTINGS, minutes=0, finish_steps=2 * LOG_STEPS)
 
 
