@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import secrets
+import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any
 from SAMFinetuneLogic.errors import OutputError
 
 _CHUNK_BYTES = 1 << 20
+_PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds between attempts to rename."""
 
 _unfinished: set[Path] = set()
 """Temporary files of this process. A Ctrl-C can come between any two lines; what it leaves is removed at exit."""
@@ -76,13 +80,23 @@ def atomic_target(path: Path, overwrite: bool = True) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
         yield temporary
-        temporary.replace(path)
+        _replace(temporary, path)
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
         with suppress(OSError):  # where nothing could be made, there is nothing to remove
             temporary.unlink(missing_ok=True)
         _unfinished.discard(temporary)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Rename; where Windows refuses because somebody reads the old file just now, again for a while."""
+    for pause in _PAUSES if sys.platform == "win32" else ():
+        with suppress(PermissionError):
+            temporary.replace(path)
+            return
+        time.sleep(pause)
+    temporary.replace(path)
 
 
 def write_json(path: Path, content: Any, overwrite: bool = True) -> None:

@@ -59,10 +59,10 @@ class ChildProcess:
             )
         except OSError:
             self._listener.close()
+            os.close(handle)  # first: Windows removes no open file
             self._log.unlink(missing_ok=True)
             raise
-        finally:
-            os.close(handle)
+        os.close(handle)
         facts = {"port": self._listener.getsockname()[1], "key": self._key.hex()}
         assert self._process.stdin is not None
         with suppress(OSError):  # it is gone already, which the next look finds out

@@ -75,3 +75,26 @@ def test_names_of_models_for_other_folders(tmp_path, monkeypatch):
     assert absolute_if_file("~/weights.pth") == str(tmp_path / "weights.pth")
     Path("folder").mkdir()
     assert absolute_if_file("folder") == "folder"
+
+
+def test_where_windows_refuses_because_somebody_reads_it_is_tried_again(tmp_path, monkeypatch):
+    """The refusal is made here; on Linux a file that is being read can be replaced."""
+    path, rename, refusals = tmp_path / "status.json", Path.replace, [2]
+
+    def replace(self, target):
+        if refusals[0]:
+            refusals[0] -= 1
+            raise PermissionError(13, "The process cannot access the file because it is being used by another process")
+        return rename(self, target)
+
+    path.write_text("old")
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(Path, "replace", replace)
+    write(path)
+    assert path.read_text() == "new" and refusals == [0]
+
+    refusals[0] = 1000
+    monkeypatch.setattr(files, "_PAUSES", (0.0, 0.0))
+    with pytest.raises(OutputError, match=r"Cannot write .*being used by another process"):
+        write(path)
+    assert path.read_text() == "new" and [each.name for each in tmp_path.iterdir()] == ["status.json"]
