@@ -21,12 +21,15 @@ from SAMFinetuneLib.panels.review_panel import ReviewPanel
 from SAMFinetuneLib.parameter_node import ModuleState
 from SAMFinetuneLib.save_watch import SaveWatch
 from SAMFinetuneLib.shortcuts import Shortcuts
+from SAMFinetuneLib.timers import make_timer
 from SAMFinetuneLib.tools.markers import PromptMarkers
 from SAMFinetuneLib.tools.toolbelt import Toolbelt
 from SAMFinetuneLib.workbench import Workbench
 from SAMFinetuneLogic.mrml.slice_views import slice_in_view
 
 _EDITOR_NODE = "SAMFinetuneSegmentEditor"
+_EFFECT_KEYS = ("A", "X")
+"""What the Draw effect of the Segment Editor needs itself: apply, and delete the last point."""
 
 
 class ModulePanel(VTKObservationMixin):
@@ -64,6 +67,7 @@ class ModulePanel(VTKObservationMixin):
         self.export = ExportPanel(bench, self.ui.exportSection.layout(), resources)
         self._unfold_with_messages()
         self.shortcuts = Shortcuts(self._keys())
+        self._editor_timer = make_timer(self._on_editor_changed, 0, once=True)
         self._set_up_editor()
         self.ui.installButton.connect("clicked()", self.install)
         self.toolbelt.before_take = self._put_effect_away
@@ -106,6 +110,7 @@ class ModulePanel(VTKObservationMixin):
             self.exit()
         self.removeObservers()
         self.saves.stop()
+        self._editor_timer.stop()
         self._observe_state(None)
         self.input.close()
         self.collection.close()
@@ -121,6 +126,7 @@ class ModulePanel(VTKObservationMixin):
         self.collection.set_scene(scene)
         self.addObserver(scene, scene.StartCloseEvent, self._on_start_close)
         self.addObserver(scene, scene.EndCloseEvent, self._on_end_close)
+        self.addObserver(scene, scene.StartImportEvent, self._on_import)
         self.addObserver(scene, scene.EndImportEvent, self._on_imported)
         self.saves.follow(scene)
 
@@ -206,6 +212,7 @@ class ModulePanel(VTKObservationMixin):
         editor.segmentationNodeSelectorVisible = False
         editor.sourceVolumeNodeSelectorVisible = False
         editor.switchToSegmentationsButtonVisible = False
+        editor.autoShowSourceVolumeNode = False  # the module shows the volume itself
         editor.maximumNumberOfUndoStates = 10
         editor.setMRMLScene(slicer.mrmlScene)
         self.bench.save_editor_state = editor.saveStateForUndo
@@ -233,8 +240,14 @@ class ModulePanel(VTKObservationMixin):
             self.ui.segmentEditor.setActiveEffectByName("")
 
     def _on_editor_node(self, node: Any, _event: str) -> None:
-        if node.GetActiveEffectName():
-            self.toolbelt.take("")
+        effect = bool(node.GetActiveEffectName())
+        self.shortcuts.set_enabled(_EFFECT_KEYS, not effect)
+        if effect:
+            self.toolbelt.hand_over()
+        self._editor_timer.start()  # a moment later: writing a result changes the node for a moment
+
+    def _on_editor_changed(self) -> None:
+        self.bench.follow_editor()
 
     def _follow_editor_node(self) -> None:
         node = slicer.mrmlScene.GetSingletonNode(_EDITOR_NODE, "vtkMRMLSegmentEditorNode")
@@ -274,7 +287,12 @@ class ModulePanel(VTKObservationMixin):
         if self._entered:
             self.open_scene()
 
+    def _on_import(self, *_arguments: Any) -> None:
+        self.input.importing = True
+
     def _on_imported(self, *_arguments: Any) -> None:
+        self.input.importing = False
+        self.input.update()
         if self._entered:
             self.open_scene()
 

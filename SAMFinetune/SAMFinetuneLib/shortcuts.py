@@ -1,6 +1,6 @@
 """Keys, active only while the module is open. Each is shown on its button."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import qt
@@ -16,7 +16,7 @@ class Shortcuts:
 
     def __init__(self, actions: dict[str, tuple[Any, Callable[[], Any]]]) -> None:
         self._actions = actions
-        self._installed: list[Any] = []
+        self._installed: dict[str, Any] = {}
         for key, (button, _action) in actions.items():
             if button is not None:
                 button.toolTip = f"{button.toolTip} ({key})"
@@ -33,11 +33,17 @@ class Shortcuts:
             shortcut = qt.QShortcut(parent)
             shortcut.setKey(qt.QKeySequence(key))
             shortcut.connect("activated()", action)
-            self._installed.append(shortcut)
+            self._installed[key] = shortcut
+
+    def set_enabled(self, keys: Iterable[str], enabled: bool) -> None:
+        """Leave some keys to somebody else for a while."""
+        for key in keys:
+            if key in self._installed:
+                self._installed[key].setEnabled(enabled)
 
     def remove(self) -> None:
         """Give the keys back."""
-        for shortcut in self._installed:
+        for shortcut in self._installed.values():
             shortcut.setEnabled(False)
             shortcut.setParent(None)
             shortcut.deleteLater()

@@ -82,8 +82,15 @@ class SliceViews:
         self.set_cursor(None)
         self._views.clear()
 
+    def leave_cursor(self) -> None:
+        """Somebody else has set the cursor: it stays as it is."""
+        self._cursor = None
+
     def set_cursor(self, cursor: Any) -> None:
-        """Show a cursor in all views; None for their own."""
+        """Show a cursor in all views; None for their own.
+
+        As the default too: VTK goes back to that one with each movement of the mouse that no markup takes.
+        """
         self._cursor = cursor
         for view, node in self._views:
             if node.GetScene() is None:
@@ -91,8 +98,10 @@ class SliceViews:
             try:
                 if cursor is None:
                     view.unsetViewCursor()
+                    view.setDefaultViewCursor(qt.QCursor())
                 else:
                     view.setViewCursor(cursor)
+                    view.setDefaultViewCursor(cursor)
             except (TypeError, ValueError):  # what PythonQt raises of a deleted one: the application is ending
                 _log.debug("A slice view is gone already.")
 

@@ -235,6 +235,21 @@ class Workbench:
 
     # The scene
 
+    def point_editor(self) -> None:
+        """Let the Segment Editor edit what is worked on; its hidden selectors change when a scene is read."""
+        if self.work is not None and self.work.in_scene:
+            self._point_editor(self.work.volume_node, self.work.segmentation_node)
+
+    def follow_editor(self) -> None:
+        """The segment that the user has chosen in the Segment Editor is the one to prompt."""
+        self.point_editor()
+        if self.state is None or self.work is None or self.editor_node is None or self.writing.running:
+            return
+        chosen = self.editor_node.GetSelectedSegmentID() or ""
+        if chosen != self.state.segment and chosen in segment_ids(self.work.segmentation_node):
+            self.collect_hand_edits()  # what was drawn until now belongs to the one before
+            self.select_segment(chosen)
+
     def collect_hand_edits(self) -> None:
         """Slices on which the user has drawn in the Segment Editor count as annotated; names and colours are shown."""
         drawn = self._watch.collect(self.prompter.target.segment)
@@ -293,6 +308,7 @@ class Workbench:
         if self.work is None or wanted != self._opened or self.work.moved:
             self._open(volume_node, segmentation_node, state.window)
             self._opened = wanted
+        self.point_editor()
         ids = segment_ids(segmentation_node)
         if state.segment not in ids:
             state.segment = ids[0] if ids else ""
@@ -308,9 +324,7 @@ class Workbench:
         elif old is not None and old.in_scene and self.record.pending:
             self.save()
         stopped = self._close_work()
-        if self.editor_node is not None:
-            self.editor_node.SetAndObserveSegmentationNode(segmentation_node)
-            self.editor_node.SetAndObserveSourceVolumeNode(volume_node)
+        self._point_editor(volume_node, segmentation_node)
         work = open_work(volume_node, segmentation_node, window, self.editor_node, self.save_editor_state)
         try:
             self.record.restore(work, carried)
@@ -325,6 +339,13 @@ class Workbench:
         self.follow_view()
         if stopped:
             self.propagation.failed.emit(Cancelled(_STOPPED))
+
+    def _point_editor(self, volume_node: Any, segmentation_node: Any) -> None:
+        node = self.editor_node
+        if node is not None and node.GetSegmentationNode() is not segmentation_node:
+            node.SetAndObserveSegmentationNode(segmentation_node)
+        if node is not None and node.GetSourceVolumeNode() is not volume_node:
+            node.SetAndObserveSourceVolumeNode(volume_node)
 
     def _close_work(self) -> bool:
         stopped = self.propagation.forget()

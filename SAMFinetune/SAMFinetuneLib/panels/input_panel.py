@@ -21,12 +21,17 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class InputPanel(Panel):
-    """What to work on, and with which model."""
+    """What to work on, and with which model.
+
+    Attributes:
+        importing: while a scene is read, the selectors lose their nodes for a moment, which means nothing.
+    """
 
     def __init__(self, bench: Workbench, layout: Any, resources: Path, log: LogMemory) -> None:
         super().__init__(bench, layout, resources, "InputPanel")
         self._log = log
         self._updating = False
+        self.importing = False
         self._noticed: Any = None
         self.download = ModelDownload()
         self._fill()
@@ -92,6 +97,8 @@ class InputPanel(Panel):
         ui.windowSelector.connect("currentIndexChanged(int)", lambda _index: self._on_window())
         ui.windowSelector.lineEdit().connect("editingFinished()", self._on_window)
         ui.modelFolder.connect("currentPathChanged(QString)", self._on_model_folder)
+        # No path at all is not valid to ctk, and not reported as a change.
+        ui.modelFolder.connect("validInputChanged(bool)", lambda valid: valid or self._on_model_folder(""))
         ui.jobFolder.connect("currentPathChanged(QString)", self._on_job_folder)
         ui.cacheLimit.connect("valueChanged(int)", self._on_cache_limit)
         self.on_click(ui.tryButton, self.try_it)
@@ -154,7 +161,7 @@ class InputPanel(Panel):
         self.ui.deviceState.text = self.bench.inference.status
 
     def _on_volume(self, node: Any) -> None:
-        if self._updating or self.bench.state is None or node is self.bench.state.volume:
+        if self._updating or self.importing or self.bench.state is None or node is self.bench.state.volume:
             return
         self.messages.clear()
         self.bench.choose(node)
@@ -163,7 +170,7 @@ class InputPanel(Panel):
 
     def _on_segmentation(self, node: Any) -> None:
         state = self.bench.state
-        if self._updating or state is None or node is state.segmentation:
+        if self._updating or self.importing or state is None or node is state.segmentation:
             return
         self.messages.clear()
         wants_another = state.segmentation is not None and state.segmentation.GetScene() is not None

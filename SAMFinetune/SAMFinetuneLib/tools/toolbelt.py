@@ -72,6 +72,13 @@ class Toolbelt:
         for brush in self._brushes:
             brush.diameter = diameter
 
+    def hand_over(self) -> None:
+        """Put the tool away for somebody else, who has set the cursor already."""
+        self._views.leave_cursor()
+        if self._current:
+            self._put_away()
+            self.changed.emit()
+
     def take(self, tool: Tool) -> None:
         """Take up a tool, or none with an empty name."""
         if tool == self._current:

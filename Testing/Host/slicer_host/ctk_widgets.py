@@ -76,13 +76,15 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     """A path to type or to choose."""
 
     currentPathChanged = Signal(str)
+    validInputChanged = Signal(bool)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         self._edit = QtWidgets.QLineEdit()
-        self._edit.textChanged.connect(self.currentPathChanged)
+        self._valid = False
+        self._edit.textChanged.connect(self._on_text)
         layout.addWidget(self._edit)
         button = QtWidgets.QToolButton()
         button.setObjectName("qt_browse")
@@ -90,6 +92,14 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         layout.addWidget(button)
         self._key = ""
         self._filters = _ALL_ENTRIES
+
+    def _on_text(self, text: str) -> None:
+        """As ctk does: an empty path is not valid, and then no change of the path is reported."""
+        if bool(text) != self._valid:
+            self._valid = bool(text)
+            self.validInputChanged.emit(self._valid)
+        if text:
+            self.currentPathChanged.emit(text)
 
     def _get_path(self) -> str:
         return self._edit.text()

@@ -82,7 +82,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             "selectNodeUponCreation": False,
         }
         self._scene: slicer.vtkMRMLScene | None = None
-        self._observers = _Observers(self)
+        self._observers, self._import_observers = _Observers(self), _Observers(self)
         self._current: str | None = None
         self._box = QtWidgets.QComboBox()
         self._box.setObjectName("qt_node_box")
@@ -94,11 +94,19 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def setMRMLScene(self, scene: slicer.vtkMRMLScene | None) -> None:
         self._observers.clear()
+        self._import_observers.clear()
         self._scene = scene
         self.setEnabled(scene is not None)
         if scene is not None:
-            events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent)
+            events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent)
             self._observers.observe(scene, events, self._refresh)
+            self._import_observers.observe(scene, (scene.EndImportEvent,), self._rebuild)
+        self._refresh()
+
+    def _rebuild(self) -> None:
+        """After an import Slicer's model removes all rows and makes them anew, and nothing is selected again."""
+        if self._values["noneEnabled"]:
+            self.setCurrentNodeID(None)
         self._refresh()
 
     def mrmlScene(self) -> slicer.vtkMRMLScene | None:
@@ -257,6 +265,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     segmentationNodeSelectorVisible = _stored("segmentationNodeSelectorVisible", bool)
     sourceVolumeNodeSelectorVisible = _stored("sourceVolumeNodeSelectorVisible", bool)
     switchToSegmentationsButtonVisible = _stored("switchToSegmentationsButtonVisible", bool)
+    autoShowSourceVolumeNode = _stored("autoShowSourceVolumeNode", bool)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -266,6 +275,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             "segmentationNodeSelectorVisible": True,
             "sourceVolumeNodeSelectorVisible": True,
             "switchToSegmentationsButtonVisible": True,
+            "autoShowSourceVolumeNode": True,
         }
         layout = QtWidgets.QHBoxLayout(self)
         label = QtWidgets.QLabel("Segment Editor (Slicer shows its effects here)")

@@ -30,6 +30,7 @@ class qMRMLSliceView(QtWidgets.QWidget):
         self._render_allowed = render_allowed
         self._image = QtGui.QImage()
         self._pending = False
+        self._default_cursor = QtGui.QCursor()
         self.setMouseTracking(True)
         self.setFocusPolicy(QtCore.Qt.FocusPolicy.StrongFocus)
         self._window = vtk.vtkRenderWindow()
@@ -71,6 +72,9 @@ class qMRMLSliceView(QtWidgets.QWidget):
 
     def setViewCursor(self, cursor: QtGui.QCursor) -> None:
         self.setCursor(cursor)
+
+    def setDefaultViewCursor(self, cursor: QtGui.QCursor) -> None:
+        self._default_cursor = cursor
 
     def unsetViewCursor(self) -> None:
         self.unsetCursor()
@@ -180,6 +184,8 @@ class qMRMLSliceView(QtWidgets.QWidget):
     def mouseMoveEvent(self, event: QtGui.QMouseEvent) -> None:
         self._locate(event)
         self._interactor.MouseMoveEvent()
+        # As Slicer's interactor style and VTK's adapter do, where no markup has a cursor of its own.
+        self.setCursor(self._default_cursor)
 
     def enterEvent(self, _: QtGui.QEnterEvent) -> None:
         self._interactor.EnterEvent()
