@@ -67,7 +67,7 @@ class ModulePanel(VTKObservationMixin):
         self.export = ExportPanel(bench, self.ui.exportSection.layout(), resources)
         self._unfold_with_messages()
         self.shortcuts = Shortcuts(self._keys())
-        self._editor_timer = make_timer(self._on_editor_changed, 0, once=True)
+        self._editor_timer = make_timer(bench.follow_editor, 0, once=True)
         self._set_up_editor()
         self.ui.installButton.connect("clicked()", self.install)
         self.toolbelt.before_take = self._put_effect_away
@@ -245,9 +245,6 @@ class ModulePanel(VTKObservationMixin):
         if effect:
             self.toolbelt.hand_over()
         self._editor_timer.start()  # a moment later: writing a result changes the node for a moment
-
-    def _on_editor_changed(self) -> None:
-        self.bench.follow_editor()
 
     def _follow_editor_node(self) -> None:
         node = slicer.mrmlScene.GetSingletonNode(_EDITOR_NODE, "vtkMRMLSegmentEditorNode")

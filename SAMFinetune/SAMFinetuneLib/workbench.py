@@ -235,15 +235,15 @@ class Workbench:
 
     # The scene
 
-    def point_editor(self) -> None:
-        """Let the Segment Editor edit what is worked on; its hidden selectors change when a scene is read."""
-        if self.work is not None and self.work.in_scene:
-            self._point_editor(self.work.volume_node, self.work.segmentation_node)
-
     def follow_editor(self) -> None:
-        """The segment that the user has chosen in the Segment Editor is the one to prompt."""
-        self.point_editor()
-        if self.state is None or self.work is None or self.editor_node is None or self.writing.running:
+        """Its node has changed: it edits what is worked on, and the segment chosen in it is the one to prompt.
+
+        The Segment Editor's hidden selectors change by themselves when a scene is read.
+        """
+        if self.state is None or self.work is None or self.editor_node is None or not self.work.in_scene:
+            return
+        self._point_editor(self.work.volume_node, self.work.segmentation_node)
+        if self.writing.running:
             return
         chosen = self.editor_node.GetSelectedSegmentID() or ""
         if chosen != self.state.segment and chosen in segment_ids(self.work.segmentation_node):
@@ -308,7 +308,6 @@ class Workbench:
         if self.work is None or wanted != self._opened or self.work.moved:
             self._open(volume_node, segmentation_node, state.window)
             self._opened = wanted
-        self.point_editor()
         ids = segment_ids(segmentation_node)
         if state.segment not in ids:
             state.segment = ids[0] if ids else ""

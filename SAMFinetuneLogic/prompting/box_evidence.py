@@ -119,6 +119,7 @@ class _Region:
         Args:
             believed: log-odds before.
             inside: the probabilities to begin with; those of ``believed`` by default.
+            rounds: how many.
         """
         inside = special.expit(believed) if inside is None else inside
         levels = believed

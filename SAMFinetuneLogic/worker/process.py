@@ -49,20 +49,19 @@ class ChildProcess:
         handle, name = tempfile.mkstemp(prefix="samfinetune-worker-", suffix=".log")
         self._log = Path(name)
         try:
-            self._process = subprocess.Popen(
-                [python or python_executable(), "-m", "SAMFinetuneLogic.worker"],
-                stdin=subprocess.PIPE,
-                stdout=handle,
-                stderr=handle,
-                env=child_environment(),
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-            )
+            with open(handle, "wb") as log:  # closed before it is removed: Windows removes no open file
+                self._process = subprocess.Popen(
+                    [python or python_executable(), "-m", "SAMFinetuneLogic.worker"],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    env=child_environment(),
+                    creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+                )
         except OSError:
             self._listener.close()
-            os.close(handle)  # first: Windows removes no open file
             self._log.unlink(missing_ok=True)
             raise
-        os.close(handle)
         facts = {"port": self._listener.getsockname()[1], "key": self._key.hex()}
         assert self._process.stdin is not None
         with suppress(OSError):  # it is gone already, which the next look finds out
