@@ -136,17 +136,17 @@ class JobFolder:
         Raises:
             OutputError: the folder holds a job already, or something else: names like ``log.txt`` are easily taken.
         """
+        if self.path.exists() and not self.path.is_dir():
+            raise OutputError(f"{self.path} is a file: choose a folder for the job.")
+        ours = (self.data.name, self._lock.name)  # left behind where making a job was interrupted
+        entries = list(self.path.iterdir()) if self.path.exists() else []  # before asking: a job may appear meanwhile
         if self.exists:
             raise OutputError(
                 f"{self.path} holds a job already: choose another folder, or go on with it by "
                 f"'samfinetune jobs resume'."
             )
-        if self.path.exists() and not self.path.is_dir():
-            raise OutputError(f"{self.path} is a file: choose a folder for the job.")
-        if self.path.exists():
-            ours = (self.data.name, self._lock.name)  # left behind where making a job was interrupted
-            if any(entry.name not in ours and not entry.name.startswith(".") for entry in self.path.iterdir()):
-                raise OutputError(f"{self.path} holds other files: choose a new folder for the job.")
+        if any(entry.name not in ours and not entry.name.startswith(".") for entry in entries):
+            raise OutputError(f"{self.path} holds other files: choose a new folder for the job.")
 
     def write_description(self, description: JobDescription) -> None:
         """Write ``job.json``, the last file of a new job: without it there is no job."""
