@@ -1,4 +1,4 @@
-"""Where to look closer: the object on a slice, and the crop around it."""
+"""Where to look closer: the object on a slice, the crop around it, and what lies in the crop."""
 
 from math import ceil, log2
 
@@ -15,6 +15,9 @@ MIN_CROP_PIXELS = 32
 
 BOX_MARGIN = 1.25
 """The side of the crop around a drawn box: nothing of the structure lies outside, so that a little is enough."""
+
+OUTSIDE_LOGIT = -7.0
+"""Logit outside of a crop, at most: a probability of 0.001."""
 
 Bounds = tuple[int, int, int, int]
 """First and last row and column, inclusive: (row0, col0, row1, col1)."""
@@ -87,3 +90,45 @@ def crop_around_box(box: np.ndarray, shape: tuple[int, int], spacing: tuple[floa
     lengths = np.minimum(lengths, shape)
     origin = np.clip((low + high + 1 - lengths) // 2, 0, np.array(shape) - lengths)
     return Crop(int(origin[0]), int(origin[1]), int(lengths[0]), int(lengths[1]))
+
+
+def crop_around_click(point: np.ndarray, share: float, shape: tuple[int, int], spacing: tuple[float, float]) -> Crop:
+    """The crop of a slice around a click, square in mm where the slice is large enough.
+
+    Args:
+        point: (row, col) in the slice's pixels.
+        share: the crop's side as a share of the slice's longer one, both in mm.
+        shape: (rows, cols) of the slice.
+        spacing: (row_mm, col_mm).
+    """
+    side = share * max(np.multiply(shape, spacing))
+    lengths = np.minimum(np.maximum(np.round(side / np.array(spacing)).astype(int), 1), shape)
+    origin = np.clip(np.round(point - lengths / 2).astype(int), 0, np.array(shape) - lengths)
+    return Crop(int(origin[0]), int(origin[1]), int(lengths[0]), int(lengths[1]))
+
+
+def into_crop(prompts: SlicePrompts, crop: Crop) -> SlicePrompts:
+    """Points and boxes in the crop's pixels; points outside of it are left out."""
+    origin, lengths = np.array([crop.row, crop.col]), np.array([crop.rows, crop.cols])
+    points = prompts.points - origin
+    inside = ((points >= -0.5) & (points < lengths - 0.5)).all(axis=1)
+    boxes = np.clip(prompts.boxes - np.tile(origin, 2), 0, np.tile(lengths - 1, 2))
+    return SlicePrompts(points[inside], prompts.labels[inside], boxes)
+
+
+def out_of_crop(logits: np.ndarray, crop: Crop, shape: tuple[int, int]) -> np.ndarray:
+    """Logits (n, rows, cols) of a crop on the slice of ``shape``: (n, *shape), float32."""
+    placed = np.full((len(logits), *shape), OUTSIDE_LOGIT, dtype=np.float32)
+    placed[:, *crop.slices] = logits
+    return placed
+
+
+def touches_inner_sides(mask: np.ndarray, crop: Crop, shape: tuple[int, int]) -> list[bool]:
+    """Whether a mask (rows, cols) of the crop touches each of those sides that lie within the slice of ``shape``."""
+    inner_sides = [
+        mask[0] if crop.row > 0 else None,
+        mask[-1] if crop.row + crop.rows < shape[0] else None,
+        mask[:, 0] if crop.col > 0 else None,
+        mask[:, -1] if crop.col + crop.cols < shape[1] else None,
+    ]
+    return [bool(side.any()) for side in inner_sides if side is not None]

@@ -14,7 +14,17 @@ from scipy import special
 from SAMFinetuneLogic.metrics import box_iou, tight_box
 from SAMFinetuneLogic.prompting.box_evidence import with_gray_values
 from SAMFinetuneLogic.prompting.candidates import Candidates
-from SAMFinetuneLogic.prompting.crops import MARGIN, Bounds, crop_around, crop_around_box, object_bounds
+from SAMFinetuneLogic.prompting.crops import (
+    MARGIN,
+    OUTSIDE_LOGIT,
+    Bounds,
+    crop_around,
+    crop_around_box,
+    into_crop,
+    object_bounds,
+    out_of_crop,
+    touches_inner_sides,
+)
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
 from SAMFinetuneLogic.prompting.slice_image import Crop, SliceImage
@@ -27,8 +37,6 @@ MIN_ZOOM = 1.25
 """A crop that is enlarged by less than this shows nothing new,"""
 MIN_BOX_ZOOM = 1.1
 """and this for the crop around a box, which is the only look."""
-OUTSIDE_LOGIT = -7.0
-"""Logit outside of the crop, at most: a probability of 0.001."""
 COARSE_INPUT = 256
 """Networks with an input of at most so many pixels a side look closer more often: into each box, and at what several
 clicks tell. For a finer one the whole slice is fine enough, and one more look takes long."""
@@ -74,7 +82,7 @@ def refine(
         return first
     closer = predictor.embed(embedded.image.cropped(crop))
     coarse = found[crop.slices]
-    inside = _into_crop(prompts, crop)
+    inside = into_crop(prompts, crop)
     mask_prompt = None
     if "mask" in predictor.model.entry.prompts and (coarse > 0).any():
         mask_prompt = closer.transform.mask_to_prompt(coarse, predictor.model.mask_size)[0].cpu().numpy()
@@ -119,20 +127,18 @@ def look_into_box(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: S
     crop = _box_crop(embedded, prompts)
     closer = predictor.finer(BOX_INPUT) if predictor.model.preprocessing.size < BOX_INPUT else predictor
     view = closer.embed(embedded.image if crop is None else embedded.image.cropped(crop))
-    inside = prompts if crop is None else _into_crop(prompts, crop)
+    inside = prompts if crop is None else into_crop(prompts, crop)
     alone = not len(inside.points) and predictor.model.entry.multimask
     found = closer.predict(view, inside.points, inside.labels, inside.boxes[0], multimask=alone)
     order = _by_fit(found.masks, inside.boxes[0])
     if not found.masks[order[0]].any():
         return None
-    logits, ratings, size = found.slice_logits[order], found.predicted_iou[order], predictor.model.mask_size
+    logits, ratings = found.slice_logits[order], found.predicted_iou[order]
     if alone:
         logits, ratings = _with_gray_values(view.image, inside.boxes[0], logits, ratings)
     if crop is not None:
-        within = logits
-        logits = np.full((len(within), *embedded.image.shape), OUTSIDE_LOGIT, dtype=np.float32)
-        logits[:, *crop.slices] = within
-    coarse = np.stack([embedded.transform.mask_to_prompt(each, size)[0].cpu().numpy() for each in logits])
+        logits = out_of_crop(logits, crop, embedded.image.shape)
+    coarse = as_mask_prompts(predictor, embedded, logits)
     refined = crop is not None
     return Candidates(logits, coarse, ratings, notices=found.notices, refined=refined)
 
@@ -163,11 +169,18 @@ def _expected_iou(mask: np.ndarray, probability: np.ndarray) -> float:
 
 def looks_into_boxes(predictor: SlicePredictor) -> bool:
     """Whether the model answers a box on a crop around it."""
-    return _sees_coarsely(predictor) and "box" in predictor.model.entry.prompts
+    return sees_coarsely(predictor) and "box" in predictor.model.entry.prompts
 
 
-def _sees_coarsely(predictor: SlicePredictor) -> bool:
+def sees_coarsely(predictor: SlicePredictor) -> bool:
+    """Whether the network's input is so coarse that closer looks pay beyond small objects."""
     return predictor.model.preprocessing.size <= COARSE_INPUT
+
+
+def as_mask_prompts(predictor: SlicePredictor, embedded: EmbeddedSlice, logits: np.ndarray) -> np.ndarray:
+    """Logits (n, rows, cols) on the slice in the resolution of the network's mask prompts, (n, h, w)."""
+    size = predictor.model.mask_size
+    return np.stack([embedded.transform.mask_to_prompt(each, size)[0].cpu().numpy() for each in logits])
 
 
 def _box_crop(embedded: EmbeddedSlice, prompts: SlicePrompts) -> Crop | None:
@@ -204,7 +217,7 @@ def _closer_look(
     """The crop to look at, or None where a second look cannot help."""
     if len(prompts.boxes) and looks_into_boxes(predictor):
         return _box_crop(embedded, prompts)
-    bounds, corrected = object_bounds(mask, prompts), len(prompts.points) > 1 and _sees_coarsely(predictor)
+    bounds, corrected = object_bounds(mask, prompts), len(prompts.points) > 1 and sees_coarsely(predictor)
     if bounds is None or not _is_small(bounds, embedded, corrected):
         return None
     if "mask" not in predictor.model.entry.prompts and not len(prompts.points) and not len(prompts.boxes):
@@ -223,25 +236,10 @@ def _enlargement(embedded: EmbeddedSlice, crop: Crop) -> float:
     return min(rows / crop.rows, cols / crop.cols)
 
 
-def _into_crop(prompts: SlicePrompts, crop: Crop) -> SlicePrompts:
-    """Points and boxes in the crop's pixels; points outside of it are left out."""
-    origin, lengths = np.array([crop.row, crop.col]), np.array([crop.rows, crop.cols])
-    points = prompts.points - origin
-    inside = ((points >= -0.5) & (points < lengths - 0.5)).all(axis=1)
-    boxes = np.clip(prompts.boxes - np.tile(origin, 2), 0, np.tile(lengths - 1, 2))
-    return SlicePrompts(points[inside], prompts.labels[inside], boxes)
-
-
 def _disagrees(second: np.ndarray, first: np.ndarray, crop: Crop, shape: tuple[int, int]) -> bool:
     if not second.any() or (first.any() and not (second & first).any()):
         return True
-    inner_sides = [
-        second[0] if crop.row > 0 else None,
-        second[-1] if crop.row + crop.rows < shape[0] else None,
-        second[:, 0] if crop.col > 0 else None,
-        second[:, -1] if crop.col + crop.cols < shape[1] else None,
-    ]
-    return all(bool(side.any()) for side in inner_sides if side is not None)
+    return all(touches_inner_sides(second, crop, shape))
 
 
 def _paste(
@@ -252,7 +250,7 @@ def _paste(
     on_slice[crop.slices] = second.slice_logits[0]
     slice_logits, logits, predicted_iou = first.slice_logits.copy(), first.logits.copy(), first.predicted_iou.copy()
     slice_logits[first.chosen] = on_slice
-    logits[first.chosen] = embedded.transform.mask_to_prompt(on_slice, predictor.model.mask_size)[0].cpu().numpy()
+    logits[first.chosen] = as_mask_prompts(predictor, embedded, on_slice[None])[0]
     predicted_iou[first.chosen] = second.predicted_iou[0]
     notices = tuple(dict.fromkeys(first.notices + second.notices))
     return replace(

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.prompting.candidates import Candidates
+from SAMFinetuneLogic.prompting.click_scales import look_around_click, looks_around_click
 from SAMFinetuneLogic.prompting.crops import click_pixels
 from SAMFinetuneLogic.prompting.islands import without_islands
 from SAMFinetuneLogic.prompting.placement import STROKE_LOGIT, SlicePrompts
@@ -51,7 +52,8 @@ def predict_slice(
         return _union([without_islands(answer, part) for answer, part in answers])
     mask_prompt = _mask_prompt(predictor, embedded, prompts, feedback)
     answer = _predict_part(predictor, embedded, prompts, mask_prompt, refine_small)
-    if refine_small and refine_alternatives and not len(prompts.boxes):
+    looked = mask_prompt is None and looks_around_click(predictor, prompts)
+    if refine_small and refine_alternatives and not len(prompts.boxes) and not looked:
         answer = refine_others(predictor, embedded, prompts, answer)
     answer = without_islands(answer, prompts)
     if prompts.mask is not None and "mask" not in predictor.model.entry.prompts:
@@ -74,7 +76,11 @@ def _predict_part(
 
     def ask(mask: np.ndarray | None) -> Candidates:
         first = predictor.predict(embedded, prompts.points, prompts.labels, box, mask)
-        return refine(predictor, embedded, prompts, first, mask) if refine_small else first
+        if not refine_small:
+            return first
+        if mask is None:
+            first = look_around_click(predictor, embedded, prompts, first)
+        return first if first.refined else refine(predictor, embedded, prompts, first, mask)
 
     answer = ask(mask_prompt)
     drawn = prompts.strokes is not None or prompts.mask is not None

@@ -1,0 +1,106 @@
+"""At which scale to look for the structure that one click means.
+
+A click says where, not how large. A network with a coarse input sees a small structure in a few of its pixels, and then
+takes what surrounds it for the answer. So one click is also asked on ever smaller crops around it, for as long as the
+network expects a better answer there.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from SAMFinetuneLogic.prompting.candidates import Candidates
+from SAMFinetuneLogic.prompting.crops import crop_around_click, into_crop, out_of_crop, touches_inner_sides
+from SAMFinetuneLogic.prompting.placement import SlicePrompts
+from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
+from SAMFinetuneLogic.prompting.refine import as_mask_prompts, sees_coarsely
+from SAMFinetuneLogic.prompting.slice_image import Crop
+
+SHARES = (1 / 2, 1 / 4, 1 / 8)
+"""The crop's side as a share of the slice's longer one, in mm."""
+FEWEST_PIXELS = 20
+"""Least rows and columns of such a crop: fewer show no surroundings."""
+CLEARLY_BETTER = 0.05
+"""By so much must the predicted IoU of the first crop's answer be above the slice's. On the development data, with any
+such step from 0 to 0.1, one click gains 0.04 to 0.05 in Dice."""
+LARGER = 1.4
+"""A candidate is called larger than another from so many times its area on."""
+
+
+def look_around_click(
+    predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts, first: Candidates
+) -> Candidates:
+    """The answers to one positive click on the slice and on crops around it, the one at the best scale first.
+
+    A crop's answer counts if it is not empty, keeps off the crop's sides that lie within the slice, and is expected to
+    be better than the answer before. The first crop whose answer does not count ends the search, but for the largest:
+    what fits neither it nor the slice may be smaller still. All answers stay candidates, by predicted IoU.
+
+    Args:
+        predictor: the one that gave ``first``.
+        embedded: the whole slice.
+        prompts: those that gave ``first``.
+        first: the candidates on the whole slice.
+
+    Returns:
+        As many candidates as ``first`` has; ``first`` itself where a click is not all there is, or the network's input
+        is fine enough for the whole slice.
+    """
+    if not looks_around_click(predictor, prompts):
+        return first
+    best, least, found = first, first.score + CLEARLY_BETTER, []
+    shape, spacing = embedded.image.shape, embedded.image.spacing
+    for share in SHARES:
+        crop = crop_around_click(prompts.points[0], share, shape, spacing)
+        if min(crop.rows, crop.cols) < FEWEST_PIXELS:
+            break
+        closer = _look(predictor, embedded, prompts, crop)
+        found.append(closer)
+        if not closer.mask.any() or any(touches_inner_sides(closer.mask[crop.slices], crop, shape)):
+            if share == SHARES[0]:
+                continue
+            break
+        if closer.score <= least:
+            break
+        best, least = closer, closer.score
+    return _together(first, found, best) if found else first
+
+
+def looks_around_click(predictor: SlicePredictor, prompts: SlicePrompts) -> bool:
+    """Whether one positive click is all there is, and the network's input so coarse that its scale matters."""
+    alone = len(prompts.points) == 1 and prompts.labels[0] == 1 and not len(prompts.boxes)
+    return alone and prompts.strokes is None and prompts.mask is None and sees_coarsely(predictor)
+
+
+def _look(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts, crop: Crop) -> Candidates:
+    """The candidates on a crop, placed on the slice."""
+    inside = into_crop(prompts, crop)
+    view = predictor.embed(embedded.image.cropped(crop))
+    found = predictor.predict(view, inside.points, inside.labels)
+    logits = out_of_crop(found.slice_logits, crop, embedded.image.shape)
+    return replace(found, slice_logits=logits, logits=as_mask_prompts(predictor, embedded, logits), refined=True)
+
+
+def _together(first: Candidates, found: list[Candidates], best: Candidates) -> Candidates:
+    """As many as the slice gave: the best scale's answer, a larger one, a smaller one, then the others.
+
+    Each of them is the one with the highest predicted IoU. On the development data the best of three is so 0.05 to
+    0.06 better than the first; the three with the highest predicted IoU are alike, and 0.04 better.
+    """
+    answers = [best] + [each for each in (first, *found) if each is not best]
+    logits, coarse, ratings = (
+        np.concatenate([getattr(each, name) for each in answers])
+        for name in ("slice_logits", "logits", "predicted_iou")
+    )
+    areas = np.count_nonzero(logits > 0, axis=(1, 2))
+    ranked = [number for number in np.argsort(-ratings, kind="stable") if number and areas[number]]
+    larger = [number for number in ranked if areas[number] > LARGER * areas[0]]
+    smaller = [number for number in ranked if areas[number] * LARGER < areas[0]]
+    order = list(dict.fromkeys([0, *larger[:1], *smaller[:1], *ranked]))[: first.count]
+    return replace(
+        best,
+        slice_logits=logits[order],
+        logits=coarse[order],
+        predicted_iou=ratings[order],
+        notices=tuple(dict.fromkeys(notice for each in answers for notice in each.notices)),
+    )

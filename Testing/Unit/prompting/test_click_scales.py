@@ -1,0 +1,172 @@
+"""At which scale one click is answered, with a stand-in for the model whose answers are given for each scale."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from SAMFinetuneLogic.imaging.axes import SliceIndex
+from SAMFinetuneLogic.imaging.windows import Window
+from SAMFinetuneLogic.metrics import dice
+from SAMFinetuneLogic.models.loading import load_model
+from SAMFinetuneLogic.models.preprocessing import Preprocessing, SliceTransform
+from SAMFinetuneLogic.prompting.candidates import Candidates
+from SAMFinetuneLogic.prompting.click_scales import look_around_click
+from SAMFinetuneLogic.prompting.crops import crop_around_click
+from SAMFinetuneLogic.prompting.placement import SlicePrompts
+from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
+from SAMFinetuneLogic.prompting.slice_image import SliceImage
+from SAMFinetuneLogic.prompting.slice_prediction import predict_slice
+
+SIDE = 256
+CLICK = SlicePrompts(np.array([[128.0, 128.0]]), np.array([1]))
+WHOLE, HALF, QUARTER, EIGHTH = SIDE, SIDE // 2, SIDE // 4, SIDE // 8
+EMPTY, TOUCHING = 0, 10_000
+
+
+class Oracle:
+    """Answers discs around the click: ``answers`` has (radius, predicted IoU) of each candidate for each side."""
+
+    def __init__(self, answers, size=128):
+        self.model = SimpleNamespace(
+            mask_size=(32, 32),
+            entry=SimpleNamespace(prompts=("point", "box", "mask"), multimask=True),
+            preprocessing=SimpleNamespace(size=size),
+        )
+        self.answers, self.asked = answers, []
+
+    def embed(self, image):
+        transform = SliceTransform(image.shape, image.spacing, Preprocessing("minmax", "longest_pad", 128))
+        return EmbeddedSlice(image, torch.zeros(1, 1, 1, 1), transform)
+
+    def predict(self, embedded, points, labels, box=None, mask_logits=None, multimask=None):
+        side = max(embedded.image.shape)
+        self.asked.append(side)
+        rows, cols = np.indices(embedded.image.shape)
+        away = np.hypot(rows - points[0, 0], cols - points[0, 1])
+        logits = np.stack([np.where(away < radius, 5.0, -5.0) for radius, _ in self.answers[side]])
+        ratings = np.array([rating for _, rating in self.answers[side]], dtype=np.float32)
+        return Candidates(logits.astype(np.float32), np.zeros((len(logits), 32, 32), np.float32), ratings)
+
+
+def ask(answers, prompts=CLICK, side=SIDE, size=128):
+    """(first answer, answer after the looks, sides that were looked at)."""
+    oracle = Oracle(answers, size)
+    pixels = np.zeros((side, side), dtype=np.uint8)
+    embedded = oracle.embed(SliceImage(pixels, (1.0, 1.0), SliceIndex("k", 0), Window(0.0, 255.0, "as_is")))
+    first = oracle.predict(embedded, prompts.points, prompts.labels)
+    return first, look_around_click(oracle, embedded, prompts, first), oracle.asked[1:]
+
+
+def area(radius):
+    rows, cols = np.indices((SIDE, SIDE))
+    return np.count_nonzero(np.hypot(rows - 128, cols - 128) < radius)
+
+
+@pytest.mark.parametrize(
+    "half, quarter, eighth, radius, looks",
+    [
+        ((20, 0.54), (5, 0.9), (4, 0.9), 40, [HALF]),  # not clearly better: nobody looks further
+        ((20, 0.56), (10, 0.55), (4, 0.9), 20, [HALF, QUARTER]),
+        ((20, 0.56), (10, 0.57), (4, 0.56), 10, [HALF, QUARTER, EIGHTH]),
+        ((20, 0.56), (10, 0.57), (4, 0.58), 4, [HALF, QUARTER, EIGHTH]),
+        ((TOUCHING, 0.9), (10, 0.56), (4, 0.5), 10, [HALF, QUARTER, EIGHTH]),
+        ((EMPTY, 0.9), (10, 0.54), (4, 0.9), 40, [HALF, QUARTER]),
+        ((20, 0.6), (TOUCHING, 0.9), (4, 0.9), 20, [HALF, QUARTER]),
+        ((20, 0.6), (EMPTY, 0.9), (4, 0.9), 20, [HALF, QUARTER]),
+        ((20, 0.6), (10, 0.7), (TOUCHING, 0.9), 10, [HALF, QUARTER, EIGHTH]),
+    ],
+)
+def test_it_looks_closer_for_as_long_as_the_model_expects_better(half, quarter, eighth, radius, looks):
+    first, answer, asked = ask({WHOLE: [(40, 0.5)], HALF: [half], QUARTER: [quarter], EIGHTH: [eighth]})
+    assert asked == looks
+    assert np.count_nonzero(answer.mask) == area(radius)
+    assert answer.refined == (radius != 40)
+    assert answer.count == first.count == 1
+    assert answer.mask.shape == (SIDE, SIDE)
+
+
+def test_a_larger_and_a_smaller_structure_are_the_alternatives():
+    answers = {
+        WHOLE: [(40, 0.5), (42, 0.8), (70, 0.45), (80, 0.4)],
+        HALF: [(20, 0.7), (21, 0.69), (9, 0.3), (45, 0.2)],
+        QUARTER: [(19, 0.6), (8, 0.4), (7, 0.2), (EMPTY, 0.9)],
+    }
+    _, answer, _ = ask(answers)
+    areas = [np.count_nonzero(mask) for mask in answer.masks]
+    assert areas == [area(20), area(42), area(8), area(21)]
+    np.testing.assert_allclose(answer.predicted_iou, [0.7, 0.8, 0.4, 0.69])
+    assert answer.chosen == 0
+
+
+def test_where_the_slice_shows_it_best_its_answer_stays_first():
+    answers = {WHOLE: [(40, 0.5), (60, 0.4), (61, 0.45), (62, 0.3)], HALF: [(20, 0.3)] * 4}
+    _, answer, asked = ask(answers)
+    assert asked == [HALF] and not answer.refined
+    areas = [np.count_nonzero(mask) for mask in answer.masks]
+    assert areas == [area(40), area(61), area(20), area(60)]
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        SlicePrompts(np.array([[128.0, 128.0], [100.0, 100.0]]), np.array([1, 1])),
+        SlicePrompts(np.array([[128.0, 128.0]]), np.array([0])),
+        SlicePrompts(np.array([[128.0, 128.0]]), np.array([1]), np.array([[90.0, 90.0, 150.0, 150.0]])),
+        SlicePrompts(np.array([[128.0, 128.0]]), np.array([1]), mask=np.ones((SIDE, SIDE), dtype=bool)),
+        SlicePrompts(np.array([[128.0, 128.0]]), np.array([1]), strokes=np.zeros((SIDE, SIDE), dtype=np.float32)),
+    ],
+)
+def test_more_than_one_click_says_how_large_it_is(prompts):
+    first, answer, asked = ask({WHOLE: [(40, 0.1)], HALF: [(20, 0.9)]}, prompts)
+    assert answer is first and asked == []
+
+
+def test_a_fine_input_sees_the_slice_well_enough():
+    first, answer, asked = ask({WHOLE: [(40, 0.1)], HALF: [(20, 0.9)]}, size=1024)
+    assert answer is first and asked == []
+
+
+def test_a_crop_of_few_pixels_is_not_looked_at():
+    click = SlicePrompts(np.array([[30.0, 30.0]]), np.array([1]))
+    assert ask({60: [(20, 0.1)], 30: [(8, 0.2)]}, click, side=60)[2] == [30]
+    click = SlicePrompts(np.array([[19.0, 19.0]]), np.array([1]))
+    first, answer, asked = ask({38: [(15, 0.1)], 19: [(8, 0.9)]}, click, side=38)
+    assert answer is first and asked == []
+
+
+@given(
+    st.tuples(st.integers(1, 400), st.integers(1, 400)),
+    st.tuples(st.floats(0.2, 5.0), st.floats(0.2, 5.0)),
+    st.sampled_from([1 / 2, 1 / 4, 1 / 8]),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_the_crop_around_a_click_lies_in_the_slice_and_holds_the_click(shape, spacing, share, where):
+    point = np.array(where) * (np.array(shape) - 1)
+    crop = crop_around_click(point, share, shape, spacing)
+    assert crop.row >= 0 and crop.col >= 0 and crop.rows >= 1 and crop.cols >= 1
+    assert crop.row + crop.rows <= shape[0] and crop.col + crop.cols <= shape[1]
+    assert crop.row - 0.5 <= point[0] <= crop.row + crop.rows - 0.5 + 1e-9
+    assert crop.col - 0.5 <= point[1] <= crop.col + crop.cols - 0.5 + 1e-9
+    side = share * max(shape[0] * spacing[0], shape[1] * spacing[1])
+    for length, millimetres, whole in zip((crop.rows, crop.cols), spacing, shape, strict=True):
+        assert length == min(whole, max(1, round(side / millimetres)))
+
+
+def test_one_click_on_a_small_structure_among_others_with_the_default_model():
+    rows, cols = np.indices((512, 512))
+    spots = [np.hypot(rows - row, cols - col) < 4 for row, col in ((200, 300), (200, 316), (216, 300), (184, 300))]
+    body = np.hypot(rows - 256, (cols - 256) * 0.8) < 190
+    noise = np.random.default_rng(0).normal(0, 12, body.shape)
+    pixels = (60 * body + 70 * np.any(spots, axis=0) + noise).clip(-40, 200).astype(np.float32)
+    image = SliceImage(pixels, (0.8, 0.8), SliceIndex("k", 0), Window(-50.0, 200.0, "as_is"))
+    predictor = SlicePredictor(load_model("samfinetune_default", device="cpu"))
+    embedded = predictor.embed(image)
+    click = SlicePrompts(np.array([[200.0, 300.0]]), np.array([1]))
+    plain = predict_slice(predictor, embedded, click, refine_small=False)
+    closer = predict_slice(predictor, embedded, click, refine_alternatives=True)
+    assert dice(plain.mask, spots[0]) < 0.5 < 0.9 < dice(closer.mask, spots[0])
+    assert closer.count == plain.count
