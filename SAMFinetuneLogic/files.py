@@ -7,16 +7,18 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from SAMFinetuneLogic.errors import OutputError
 
 _CHUNK_BYTES = 1 << 20
 _PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
-"""Seconds between attempts to rename."""
+"""Seconds between attempts to rename; the first three of them between attempts to read, for which somebody waits."""
+
+_T = TypeVar("_T")
 
 _unfinished: set[Path] = set()
 """Temporary files of this process. A Ctrl-C can come between any two lines; what it leaves is removed at exit."""
@@ -80,7 +82,7 @@ def atomic_target(path: Path, overwrite: bool = True) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
         yield temporary
-        _replace(temporary, path)
+        replace_file(temporary, path)
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
@@ -89,14 +91,32 @@ def atomic_target(path: Path, overwrite: bool = True) -> Iterator[Path]:
         _unfinished.discard(temporary)
 
 
-def _replace(temporary: Path, path: Path) -> None:
-    """Rename; where Windows refuses because somebody reads the old file just now, again for a while."""
-    for pause in _PAUSES if sys.platform == "win32" else ():
-        with suppress(PermissionError):
-            temporary.replace(path)
-            return
-        time.sleep(pause)
-    temporary.replace(path)
+def replace_file(source: Path, target: Path) -> None:
+    """Rename; where Windows refuses because somebody reads the old file just now, again for 1.6 s.
+
+    Raises:
+        OSError: of the last attempt.
+    """
+    _patiently(lambda: source.replace(target), _PAUSES)
+
+
+def read_replaced(path: Path) -> str:
+    """The UTF-8 text of a file that others replace; where Windows refuses because they do just now, again for 0.1 s.
+
+    Raises:
+        OSError: of the last attempt.
+        UnicodeDecodeError: it is no text.
+    """
+    return _patiently(lambda: path.read_text(encoding="utf-8"), _PAUSES[:3])
+
+
+def _patiently(action: Callable[[], _T], pauses: Iterable[float]) -> _T:
+    for pause in pauses if sys.platform == "win32" else ():
+        try:
+            return action()
+        except PermissionError:
+            time.sleep(pause)
+    return action()
 
 
 def write_json(path: Path, content: Any, overwrite: bool = True) -> None:

@@ -14,9 +14,9 @@ from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.fewshot.fit_record import FitRecord
 from SAMFinetuneLogic.fewshot.settings import FitSettings
 from SAMFinetuneLogic.files import atomic_target
+from SAMFinetuneLogic.folders import data_home
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.labels import LabelMap
-from SAMFinetuneLogic.models.store import cache_home
 from SAMFinetuneLogic.mrml.session_record import FileReference, SavedWork
 from SAMFinetuneLogic.wording import some_slices
 from SAMFinetuneLogic.worker.answers import CollectionInfo
@@ -289,7 +289,7 @@ class Collection:
 
 def _new_path() -> Path:
     stem = datetime.now().strftime("collection_%Y-%m-%d_%H-%M-%S")
-    folder, number = cache_home() / "collections", 1
+    folder, number = data_home() / "collections", 1
     path = folder / f"{stem}{SUFFIX}"
     while path.exists():
         number += 1

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import qt
 
-from SAMFinetuneLogic.models.store import cache_home
+from SAMFinetuneLogic.folders import data_home, homes
 
 _PREFIX = "SAMFinetune/"
 
@@ -35,11 +35,17 @@ class Preferences:
     def job_folder(self) -> Path:
         """Where background jobs keep their snapshots and adapters."""
         text = self._text("jobFolder", "")
-        return Path(text) if text else cache_home() / "jobs"
+        chosen = text and Path(text) not in self._usual_job_folders()
+        return Path(text) if chosen else data_home() / "jobs"
 
     @job_folder.setter
     def job_folder(self, folder: Path) -> None:
-        self._set("jobFolder", str(folder))
+        self._set("jobFolder", "" if folder in self._usual_job_folders() else str(folder))
+
+    @staticmethod
+    def _usual_job_folders() -> list[Path]:
+        """Nobody chose these: an earlier version's, which may stand in the settings, gives way to that of today."""
+        return [home / "jobs" for home in homes()]
 
     @property
     def cache_limit_mb(self) -> int:

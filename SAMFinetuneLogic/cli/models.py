@@ -1,7 +1,8 @@
 """List, download, check and remove models.
 
-Downloads go into the cache folder, which the environment variable SAMFINETUNE_HOME moves. Files that were put by hand
-into the folder named by SAMFINETUNE_MODELS are found too. SHA-256 sums are checked where they are published.
+Downloads go into the folder for application data, or into the one named by the environment variable SAMFINETUNE_HOME.
+Files that were put by hand into the folder named by SAMFINETUNE_MODELS are found too. SHA-256 sums are checked where
+they are published.
 """
 
 import argparse

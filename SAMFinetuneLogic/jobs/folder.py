@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from SAMFinetuneLogic.errors import InputError, OutputError
-from SAMFinetuneLogic.files import write_json
+from SAMFinetuneLogic.files import read_replaced, write_json
 from SAMFinetuneLogic.jobs.locks import FileLock, is_locked
 
 State = Literal["prepared", "queued", "running", "judging", "done", "cancelled", "failed", "killed"]
@@ -189,7 +189,7 @@ class JobFolder:
 
     def _stored_status(self) -> Status:
         try:
-            content = json.loads(self._status.read_text(encoding="utf-8"))
+            content = json.loads(read_replaced(self._status))
             known = {field.name for field in fields(Status)}
             return Status(**{name: value for name, value in content.items() if name in known})
         except FileNotFoundError:

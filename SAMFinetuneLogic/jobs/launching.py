@@ -6,10 +6,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from SAMFinetuneLogic.errors import InputError, OutputError
 from SAMFinetuneLogic.jobs.folder import JobFolder
+from SAMFinetuneLogic.priority import popen_options
 
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.05
@@ -46,7 +46,7 @@ def launch(folder: JobFolder, python: Path | None = None) -> None:
                 stderr=subprocess.STDOUT,
                 env=_environment(description.threads),
                 cwd=folder.path,
-                **_detached(),
+                **popen_options(detached=True),
             )
     except OSError as error:
         raise OutputError(f"Cannot start the job in {folder.path}: {error.strerror or error}.") from error
@@ -87,15 +87,3 @@ def _environment(threads: int) -> dict[str, str]:
     # Threads that spin while they wait take the core that is left for the user.
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return environment
-
-
-if sys.platform == "win32":
-
-    def _detached() -> dict[str, Any]:
-        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS
-        return {"creationflags": flags | subprocess.BELOW_NORMAL_PRIORITY_CLASS}
-
-else:
-
-    def _detached() -> dict[str, Any]:
-        return {"start_new_session": True}

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -11,6 +12,9 @@ from SAMFinetuneLogic.errors import OutputError
 
 PATIENCE = 0.2
 _PAUSE = 0.005
+_LOOKS = 3 if sys.platform == "win32" else 1
+"""How often to look, :data:`_PAUSE` apart, before a lock counts as held: where there are no shared locks, those who
+look take each other for a holder, for some microseconds."""
 
 
 class FileLock:
@@ -85,12 +89,14 @@ def is_locked(path: Path) -> bool:
     """
     try:
         with path.open("rb") as stream:
-            try:
-                _lock(stream, shared=True)
-            except OSError:
-                return True
-            _unlock(stream)
-            return False
+            for look in range(_LOOKS):
+                if look:
+                    time.sleep(_PAUSE)
+                with suppress(OSError):
+                    _lock(stream, shared=True)
+                    _unlock(stream)
+                    return False
+            return True
     except OSError:  # there is none, or it may not be read: then nobody's job runs here for us
         return False
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import requests
 
 from SAMFinetuneLogic.errors import DownloadError
-from SAMFinetuneLogic.files import sha256_of, write_json
+from SAMFinetuneLogic.files import replace_file, sha256_of, write_json
 from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback, no_progress, raise_if_cancelled
 
 _CHUNK_BYTES = 1 << 16  # what a broken connection loses at most
@@ -59,7 +59,7 @@ def download(
         _require_space(target.parent, size, _length(part))
         _fetch_with_retries(url, part, size, progress, cancelled, wait or time.sleep)
         _check(part, url, size, sha256)
-        part.replace(target)
+        replace_file(part, target)
     except OSError as error:
         raise DownloadError(f"Cannot write {target}: {error.strerror or error}.") from error
     _note(part).unlink(missing_ok=True)

@@ -1,40 +1,28 @@
 """The model files on this machine: where they lie, and how they come and go.
 
 Three places, in this order: the package itself (the default model), the model folder (downloads and imports; kept by
-SAMFinetune), and a folder of the user's with files put there by hand, which is read and never changed.
+SAMFinetune), and a folder of the user's with files put there by hand, which is read and never changed. So is the model
+folder of earlier versions, after that of today.
 
-Environment variables: ``SAMFINETUNE_HOME`` moves the cache folder, of which the model folder is a part;
+Environment variables: ``SAMFINETUNE_HOME`` moves the folder of which the model folder is a part;
 ``SAMFINETUNE_MODELS`` names the user's folder.
 """
 
 import os
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from SAMFinetuneLogic.errors import DownloadError, ModelError
 from SAMFinetuneLogic.files import atomic_target, sha256_of
+from SAMFinetuneLogic.folders import homes
 from SAMFinetuneLogic.models.catalogue import ModelEntry, builtin_path, find_entry, load_catalogue
 from SAMFinetuneLogic.models.download import download
 from SAMFinetuneLogic.models.import_record import read_record, record_path, write_record
 from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback, no_progress
 
-Origin = Literal["builtin", "cache", "by hand"]
-
-
-def cache_home() -> Path:
-    """The folder for everything that can be fetched or computed again: models, cached embeddings."""
-    override = os.environ.get("SAMFINETUNE_HOME")
-    if override:
-        return Path(override).expanduser()
-    home = Path.home()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "SAMFinetune"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "SAMFinetune"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "samfinetune"
+Origin = Literal["builtin", "model folder", "earlier version", "by hand"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +52,7 @@ class ModelStore:
     """Finds, fetches, checks and removes model files.
 
     Args:
-        folder: the model folder; default: ``models`` in :func:`cache_home`.
+        folder: the model folder; default: ``models`` in :func:`data_home`, and what earlier versions put elsewhere.
         by_hand: the user's folder; default: the one named by ``SAMFINETUNE_MODELS``, if any.
 
     Example:
@@ -75,7 +63,7 @@ class ModelStore:
 
     def __init__(self, folder: Path | None = None, by_hand: Path | None = None) -> None:
         named = os.environ.get("SAMFINETUNE_MODELS")
-        self.folder = folder or cache_home() / "models"
+        self.folder, *self._earlier = [folder] if folder else [home / "models" for home in homes()]
         self.by_hand = by_hand or (Path(named).expanduser() if named else None)
 
     def locate(self, model_id: str) -> StoredModel:
@@ -89,7 +77,8 @@ class ModelStore:
         if entry.builtin:
             candidates.append((builtin_path(entry), "builtin"))
         else:
-            candidates.append((self.folder / entry.filename, "cache"))
+            candidates.append((self.folder / entry.filename, "model folder"))
+            candidates += [(folder / entry.filename, "earlier version") for folder in self._earlier]
             if self.by_hand is not None:
                 candidates.append((self.by_hand / entry.filename, "by hand"))
         for path, origin in candidates:
@@ -218,7 +207,8 @@ class ModelStore:
         if not removed:
             stored = self.locate(model_id)
             if stored.path is not None:
-                raise ModelError(f"{stored.path} was put there by hand: delete it yourself if you no longer need it.")
+                whose = "by hand" if stored.origin == "by hand" else "by an earlier version of SAMFinetune"
+                raise ModelError(f"{stored.path} was put there {whose}: delete it yourself if you no longer need it.")
             raise ModelError(f"The model '{entry.id}' is not on this machine: there is nothing to remove.")
         return removed
 

@@ -28,7 +28,8 @@ class CacheFolder:
 
     Files appear by an atomic rename, so that another process sees a whole file or none. What cannot be read (cut
     short, or no array at all) counts as absent and is replaced. A disk that cannot be written costs time later,
-    never the work at hand: it is logged once, and writing stops.
+    never the work at hand: it is logged once, and writing stops. An entry that another process has open, which Windows
+    then neither reads nor replaces, is left as it is.
 
     Args:
         folder: made when needed, readable by its owner only.
@@ -47,7 +48,7 @@ class CacheFolder:
             with path.open("rb") as stream:
                 array = np.lib.format.read_array(stream, allow_pickle=False)
                 complete = stream.read(1) == b""
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
             return None
         except (OSError, ValueError, EOFError, MemoryError):
             complete, array = False, None
@@ -67,6 +68,8 @@ class CacheFolder:
             with atomic_target(self._path(name)) as temporary:
                 np.save(temporary, array, allow_pickle=False)
         except (OSError, OutputError) as error:
+            if _is_refused_rename(error):
+                return
             self._writable = False
             _log.warning("The embedding cache on disk is switched off: %s", error)
             return
@@ -114,3 +117,9 @@ class CacheFolder:
     def _remove(path: Path) -> None:
         with contextlib.suppress(OSError):  # gone already, or held open on Windows: the next round gets it
             path.unlink()
+
+
+def _is_refused_rename(error: OSError | OutputError) -> bool:
+    """Whether only this one entry could not be replaced: a rename names two files, other operations one."""
+    cause = error.__cause__ or error
+    return isinstance(cause, PermissionError) and cause.filename2 is not None

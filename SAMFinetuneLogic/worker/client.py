@@ -72,7 +72,7 @@ class RemoteClient(InferenceClient):
             if link is not None:
                 for content in link.receive():
                     self._take(pickle.loads(content))
-            if process is self._process and process.ended:
+            if process is self._process and (process.ended or process.overdue):
                 self._lost(process)
             self._move_on()
         return self._deliver()
@@ -243,11 +243,10 @@ class RemoteClient(InferenceClient):
         self.state = "starting"
         try:
             self._process = ChildProcess(self._python)
-        except OSError as error:
+        except (OSError, ModelError) as error:
             self._last_details = repr(error)
-            problem = ModelError(
-                f"The model's process could not be started ({error.strerror or error}): check the installation."
-            )
+            reason = error.strerror or error if isinstance(error, OSError) else error
+            problem = ModelError(f"The model's process could not be started ({reason}): check the installation.")
             self._give_up(problem)
             self._tell(Notice(str(problem), repr(error)))
 
@@ -267,10 +266,7 @@ class RemoteClient(InferenceClient):
         self._in_flight.clear()
         self._uploading = None
         self._stop()
-        error = ModelError(
-            f"The model's process ended unexpectedly ({how}): close other programs or choose a smaller model, "
-            "and try again."
-        )
+        error = ModelError(process.what_to_do(how))
         error.add_note(details)
         again: list[Task] = []
         for task in owed:

@@ -26,7 +26,7 @@ LAYERS = (
     ("prompting",),
     ("models", "imaging", "metrics"),
     ("files", "named_values", "progress"),
-    ("errors", "priority", "wording"),
+    ("errors", "folders", "priority", "wording"),
 )
 
 NEVER_TORCH = ("imaging", "metrics", "pictures", "prompting/prompts.py", "prompting/placement.py", "cli", "mrml")

@@ -1,5 +1,8 @@
 import json
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from small_disk import files_of_at_most
@@ -8,10 +11,11 @@ from SAMFinetuneLogic.errors import InputError, OutputError
 from SAMFinetuneLogic.jobs.creating import thread_count
 from SAMFinetuneLogic.jobs.folder import JobFolder, Status
 from SAMFinetuneLogic.jobs.launching import launch
-from SAMFinetuneLogic.jobs.registry import known_jobs
+from SAMFinetuneLogic.jobs.registry import known_jobs, remember
 from SAMFinetuneLogic.jobs.reporting import Reporter
 from SAMFinetuneLogic.jobs.watching import EventTail
 from SAMFinetuneLogic.jobs.working import run_job
+from SAMFinetuneLogic.priority import popen_options
 
 
 def test_a_new_job_is_complete_and_remembered(make_job):
@@ -30,6 +34,53 @@ def test_jobs_whose_folders_are_gone_are_forgotten(make_job):
     folder = make_job()
     (folder.path / "job.json").unlink()
     assert known_jobs() == []
+
+
+def test_jobs_that_an_earlier_version_noted_are_found_and_its_notes_left_alone(make_job, monkeypatch, tmp_path):
+    """They lay in the folder for caches."""
+    monkeypatch.delenv("SAMFINETUNE_HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "platform", "linux")
+    old, gone = make_job("old"), make_job("gone")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    (gone.path / "job.json").unlink()
+    assert [job.path for job in known_jobs()] == [old.path]
+    remember(old)  # as when it goes on
+    assert [job.path for job in known_jobs()] == [old.path]
+    assert len(list((tmp_path / "cache" / "samfinetune" / "jobs" / "known").iterdir())) == 2
+    assert len(list((tmp_path / "data" / "samfinetune" / "jobs" / "known").iterdir())) == 1
+
+
+def test_a_job_is_started_in_the_background_of_windows(make_job, monkeypatch):
+    asked = []
+
+    def refuse(_command, **options):
+        asked.append(options)
+        raise FileNotFoundError(2, "No such file")
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(OutputError, match="Cannot start"):
+        launch(make_job())
+    assert popen_options(detached=True).items() <= asked[0].items()
+
+
+def test_a_status_that_is_being_replaced_is_read_a_moment_later(make_job, monkeypatch):
+    """The refusal is Windows's, and made here."""
+    folder = make_job()
+    folder.write_status(Status("done"))
+    read, refusals = Path.read_text, [2]
+
+    def read_text(self, *arguments, **options):
+        if self.name == "status.json" and refusals[0]:
+            refusals[0] -= 1
+            raise PermissionError(13, "Permission denied")
+        return read(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert folder.read_status().state == "done" and refusals == [0]
 
 
 @pytest.mark.parametrize(

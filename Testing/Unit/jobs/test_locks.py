@@ -1,6 +1,9 @@
 import subprocess
 import sys
 
+import pytest
+
+from SAMFinetuneLogic.jobs import locks
 from SAMFinetuneLogic.jobs.locks import FileLock, is_locked
 
 
@@ -54,3 +57,20 @@ def test_those_who_look_keep_nobody_from_taking_it(tmp_path):
         for watcher in watchers:
             watcher.kill()
             watcher.communicate()
+
+
+@pytest.mark.parametrize(("others", "held"), [(2, False), (1000, True)])
+def test_without_shared_locks_one_look_at_the_wrong_moment_is_not_enough(tmp_path, monkeypatch, others, held):
+    """Windows knows none; here, another one looks at the same time as often as ``others`` says."""
+    path, lock, left = tmp_path / "lock", locks._lock, [others]
+    path.touch()
+
+    def exclusive(stream, shared=False):
+        if left[0]:
+            left[0] -= 1
+            raise PermissionError(13, "Permission denied")
+        lock(stream)
+
+    monkeypatch.setattr(locks, "_lock", exclusive)
+    monkeypatch.setattr(locks, "_LOOKS", 3)
+    assert is_locked(path) == held

@@ -2,8 +2,10 @@
 
 import hashlib
 import http.server
+import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -91,6 +93,22 @@ def test_fetches_and_reports_bytes(server, tmp_path):
     assert leftovers(target) == []
     assert seen[0] == (0, len(CONTENT)) and seen[-1] == (len(CONTENT), len(CONTENT))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_a_file_that_windows_holds_back_gets_its_name_a_moment_later(server, tmp_path, monkeypatch):
+    """As when a virus scanner looks at what has just been written; the refusal is made here."""
+    target, rename, refusals = tmp_path / "model.pth", Path.replace, [2]
+
+    def replace_file(self, new):
+        if new == target and refusals[0]:
+            refusals[0] -= 1
+            raise PermissionError(13, "Access is denied")
+        return rename(self, new)
+
+    monkeypatch.setattr(Path, "replace", replace_file)
+    monkeypatch.setattr(sys, "platform", "win32")
+    fetch(server, target)
+    assert target.read_bytes() == CONTENT and refusals == [0] and leftovers(target) == []
 
 
 @pytest.mark.parametrize("length", [True, False])

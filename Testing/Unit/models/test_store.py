@@ -1,15 +1,13 @@
 """Files on this machine: found, imported, verified, removed; a user's own folder is never touched."""
 
 import hashlib
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from SAMFinetuneLogic.errors import DownloadError, ModelError
 from SAMFinetuneLogic.models import catalogue, store
-from SAMFinetuneLogic.models.store import ModelStore, cache_home
+from SAMFinetuneLogic.models.store import ModelStore
 
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -32,7 +30,7 @@ def a_store(tmp_path, entries):
 
 
 def put(folder, entry, content=CONTENT):
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / entry.filename
     path.write_bytes(content)
     return path
@@ -41,28 +39,28 @@ def put(folder, entry, content=CONTENT):
 def test_the_environment_moves_the_folders(monkeypatch, tmp_path):
     monkeypatch.setenv("SAMFINETUNE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("SAMFINETUNE_MODELS", str(tmp_path / "mine"))
-    assert cache_home() == tmp_path / "home"
     assert ModelStore().folder == tmp_path / "home" / "models"
     assert ModelStore().by_hand == tmp_path / "mine"
     monkeypatch.delenv("SAMFINETUNE_MODELS")
     assert ModelStore().by_hand is None
 
 
-@pytest.mark.parametrize(
-    ("platform", "variable", "parts"),
-    [
-        ("linux", "XDG_CACHE_HOME", ("samfinetune",)),
-        ("win32", "LOCALAPPDATA", ("SAMFinetune",)),
-        ("darwin", None, ("Library", "Caches", "SAMFinetune")),
-    ],
-)
-def test_each_platform_has_its_cache_folder(monkeypatch, tmp_path, platform, variable, parts):
-    monkeypatch.delenv("SAMFINETUNE_HOME", raising=False)
-    monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    if variable:
-        monkeypatch.setenv(variable, str(tmp_path))
-    assert cache_home() == tmp_path.joinpath(*parts)
+def test_what_an_earlier_version_fetched_is_found_and_left_alone(monkeypatch, tmp_path, entries):
+    """It lay in the folder for caches."""
+    monkeypatch.delenv("SAMFINETUNE_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    a_store, entry = ModelStore(), entries["sam_vit_b"]
+    assert a_store.folder == tmp_path / "data" / "samfinetune" / "models"
+    earlier = put(tmp_path / "cache" / "samfinetune" / "models", entry)
+    assert a_store.locate(entry.id).origin == "earlier version" and a_store.verify(entry.id).ok
+    assert a_store.get(entry.id) == earlier
+    with pytest.raises(ModelError, match=r"earlier version of SAMFinetune: delete it yourself"):
+        a_store.remove(entry.id)
+    own = put(a_store.folder, entry)
+    assert a_store.path_of(entry.id) == own and a_store.remove(entry.id) == (own,)
+    assert earlier.exists()
+    assert ModelStore(tmp_path / "another").locate(entry.id).path is None
 
 
 def test_finds_files_put_by_hand_and_prefers_its_own(a_store, entries):
@@ -74,7 +72,7 @@ def test_finds_files_put_by_hand_and_prefers_its_own(a_store, entries):
     assert a_store.path_of("sam_vit_b") == by_hand
     own = put(a_store.folder, entry)
     assert a_store.path_of("sam_vit_b") == own
-    assert {stored.entry.id: stored.origin for stored in a_store.list()}["sam_vit_b"] == "cache"
+    assert {stored.entry.id: stored.origin for stored in a_store.list()}["sam_vit_b"] == "model folder"
 
 
 def test_an_absent_import_only_model_says_how_to_import(a_store):

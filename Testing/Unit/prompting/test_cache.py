@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -148,6 +149,40 @@ def test_a_folder_that_cannot_be_written_does_not_stop_the_work(tmp_path):
     cache = EmbeddingCache(folder=blocked / "cache")
     assert (cache.get_or_compute(key(1), lambda: embedding(1)) == 1).all()
     assert (cache.get(key(1)) == 1).all()
+
+
+def test_an_entry_that_another_process_has_open_does_not_switch_the_folder_off(tmp_path, monkeypatch):
+    """On Windows such an entry is neither read nor replaced; both refusals are made here."""
+    folder, busy = CacheFolder(tmp_path, max_bytes=10**6), f"{key(1).digest}.npy"
+    rename, opened = Path.replace, Path.open
+
+    def replace(self, target):
+        if target.name == busy:
+            raise PermissionError(13, "Access is denied", str(self), None, str(target))
+        return rename(self, target)
+
+    def open_(self, *arguments, **options):
+        if self.name == busy:
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *arguments, **options)
+
+    folder.write(key(1).digest, embedding(1).astype(np.float16))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", open_)
+        patch.setattr(Path, "replace", replace)
+        assert folder.read(key(1).digest) is None
+        folder.write(key(1).digest, embedding(2).astype(np.float16))
+        folder.write(key(3).digest, embedding(3).astype(np.float16))
+    assert (folder.read(key(1).digest) == 1).all() and (folder.read(key(3).digest) == 3).all()
+
+    def read_only(self, *_, **__):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "touch", read_only)
+        folder.write(key(4).digest, embedding(4).astype(np.float16))
+    folder.write(key(5).digest, embedding(5).astype(np.float16))
+    assert folder.read(key(5).digest) is None, "a folder that may not be written is not tried again"
 
 
 _WRITER = """

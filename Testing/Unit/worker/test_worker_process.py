@@ -6,16 +6,18 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from processes import alive
 
-from SAMFinetuneLogic.errors import Cancelled
+from SAMFinetuneLogic.errors import Cancelled, ModelError
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.volume import Volume
-from SAMFinetuneLogic.priority import ASSISTANT
+from SAMFinetuneLogic.priority import ASSISTANT, popen_options
 from SAMFinetuneLogic.propagation.options import PropagationOptions
+from SAMFinetuneLogic.worker import process
 from SAMFinetuneLogic.worker.client import RemoteClient
 from SAMFinetuneLogic.worker.failures import Failure
 
@@ -69,6 +71,78 @@ def test_a_python_that_cannot_start_is_a_clear_error(new_client, ask, tmp_path):
     task = polled.client.predict(*ask(4, (20, 20)))
     polled.until(lambda: bool(polled.notices))
     assert task.state == "failed" and "could not be started" in str(task.error)
+
+
+def test_on_windows_the_process_is_started_behind_the_user_interface(new_client, ask, monkeypatch):
+    asked = []
+
+    def refuse(_command, **options):
+        asked.append(options)
+        raise FileNotFoundError(2, "No such file")
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    polled = new_client()
+    task = polled.client.predict(*ask(4, (20, 20)))
+    polled.until(lambda: task.finished)
+    assert popen_options().items() <= asked[0].items()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands in for the interpreter")
+def test_a_process_that_never_answers_is_ended_and_the_next_request_starts_another(
+    new_client, ask, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(process, "START_SECONDS", 0.3)
+    python, started = tmp_path / "python", tmp_path / "pid"
+    python.write_text(f"#!/bin/sh\necho $$ >> '{started}'\nexec sleep 60\n")
+    python.chmod(0o755)
+    polled = new_client(RemoteClient(str(python)))
+    for number in (1, 2):
+        task = polled.client.predict(*ask(4, (20, 20)))
+        polled.until(lambda task=task: task.finished, seconds=10)
+        assert task.state == "failed" and "did not answer within" in str(task.error) and "try again" in str(task.error)
+        assert polled.client.state == "failed" and len(polled.notices) == number
+    pids = [int(line) for line in started.read_text().split()]
+    assert len(pids) == 2 and not any(alive(pid) for pid in pids)
+
+
+def test_time_in_which_nobody_looks_does_not_count_against_a_process(monkeypatch, ask, new_client):
+    """The computer slept, or the user interface was busy: the process may have been there all the while."""
+    monkeypatch.setattr(process, "START_SECONDS", 1.5)
+    polled = new_client()
+    task = polled.client.predict(*ask(4, (20, 20)))
+    polled.client.poll()
+    polled.client._process._looked -= 3600
+    polled.client.poll()
+    assert not polled.client._process.overdue and not task.finished
+
+
+def test_inside_of_slicer_the_interpreter_is_pythonslicer(monkeypatch, tmp_path):
+    folder = tmp_path / "Slicer" / "bin"
+    folder.mkdir(parents=True)
+    application = SimpleNamespace(slicerHome=str(folder.parent))
+    monkeypatch.setitem(sys.modules, "slicer", SimpleNamespace(app=application))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", "")  # Slicer says so where it does not find PythonSlicer itself
+    with pytest.raises(ModelError, match=r"PythonSlicer is neither on the PATH nor in .*install Slicer again"):
+        process.python_executable()
+    monkeypatch.setattr(sys, "executable", str(folder / "SlicerApp-real"))
+    with pytest.raises(ModelError, match="PythonSlicer"):
+        process.python_executable()
+    name = "PythonSlicer.exe" if sys.platform == "win32" else "PythonSlicer"
+    for place in (folder, tmp_path):  # the one on the PATH goes first
+        (place / name).touch(0o755)
+        assert process.python_executable() == str(place / name)
+
+
+def test_without_pythonslicer_the_client_says_so(monkeypatch, tmp_path, new_client, ask):
+    monkeypatch.setitem(sys.modules, "slicer", SimpleNamespace(app=SimpleNamespace(slicerHome=str(tmp_path))))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(sys, "executable", "")
+    polled = new_client()
+    task = polled.client.predict(*ask(4, (20, 20)))
+    polled.until(lambda: task.finished)
+    assert "could not be started (PythonSlicer is neither" in str(task.error)
 
 
 PARENT = """
