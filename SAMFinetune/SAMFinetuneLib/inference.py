@@ -3,13 +3,14 @@
 The model lives in another process (``SAMFinetuneLogic.worker``); a timer of the user interface polls its client.
 """
 
-import importlib.util
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import slicer
 
+from SAMFinetuneLib.dependencies import is_importable
 from SAMFinetuneLib.signal import Signal
 from SAMFinetuneLib.timers import make_timer
 from SAMFinetuneLib.work import Work
@@ -27,7 +28,11 @@ from SAMFinetuneLogic.worker.tasks import Notice, Task
 _log = logging.getLogger(__name__)
 
 POLL_MS = 15
-NOT_INSTALLED = 'PyTorch is not installed: press "Install what is missing" at the top of the module.'
+NOT_INSTALLED = (
+    'PyTorch is not installed: press "Install what is missing" at the top of the module, or do what it says.'
+)
+INSTALLING = "Packages are being installed: the model starts again afterwards."
+STARTS_LATER = "The model starts with the first volume."
 NEIGHBOURS = 8
 """How many slices on each side of the one shown are encoded ahead."""
 
@@ -53,7 +58,7 @@ class Inference:
     def __init__(self, make_client: Callable[[], InferenceClient], choice: Callable[[], ModelChoice]) -> None:
         self.changed = Signal()
         self.noticed = Signal()
-        self.status = "The model starts with the first volume."
+        self.status = STARTS_LATER
         self.info: Any = None
         self._make_client, self._choice = make_client, choice
         self._client: InferenceClient | None = None
@@ -61,7 +66,7 @@ class Inference:
         self._encoded: set[tuple[int, SliceIndex]] = set()
         self._focus: tuple[int, SliceIndex] | None = None
         self._focus_failed = False
-        self._found = False
+        self._found = self._paused = False
         self._lacking: ModelError | None = None
         self._timer = make_timer(self.poll, POLL_MS)
 
@@ -185,11 +190,25 @@ class Inference:
         if client is not None:
             client.close()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """End the process, and start none before this ends: packages that it has loaded may be replaced."""
+        self.close()
+        self._paused = True
+        self._set_status(INSTALLING)
+        try:
+            yield
+        finally:
+            self._paused = False
+            self._set_status(STARTS_LATER)
+
     def _look(self) -> ModelChoice | None:
         """What to load; None where something lacks for it. Nothing is imported for that."""
         self._lacking = None
-        self._found = self._found or importlib.util.find_spec("torch") is not None
+        self._found = self._found or is_importable("torch")
         try:
+            if self._paused:
+                raise ModelError(INSTALLING)
             if not self._found:
                 raise ModelError(NOT_INSTALLED)
             return self._choice()

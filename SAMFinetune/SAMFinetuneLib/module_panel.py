@@ -25,6 +25,7 @@ from SAMFinetuneLib.timers import make_timer
 from SAMFinetuneLib.tools.markers import PromptMarkers
 from SAMFinetuneLib.tools.toolbelt import Toolbelt
 from SAMFinetuneLib.workbench import Workbench
+from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.mrml.slice_views import slice_in_view
 
 _EDITOR_NODE = "SAMFinetuneSegmentEditor"
@@ -141,24 +142,37 @@ class ModulePanel(VTKObservationMixin):
     # Dependencies
 
     def show_missing(self) -> None:
-        """Offer the installation if something is missing."""
-        missing = self.dependencies.missing()
+        """Offer the installation if something is missing; where it cannot be installed, say why and what to do."""
+        missing, obstacle = self.dependencies.missing(), self.dependencies.obstacle()
         self.ui.installFrame.visible = bool(missing)
+        self.ui.installButton.visible = not obstacle
         if missing:
-            self.ui.installLabel.text = _("Not installed yet: {names}.").format(names=", ".join(missing))
+            text = _("Not installed yet, or not in a version that serves: {names}.").format(names=", ".join(missing))
+            self.ui.installLabel.text = obstacle or text
 
     def install(self) -> None:
-        """Install what is missing; what goes wrong is shown at the top."""
+        """Install what is missing while no process uses it; what goes wrong is shown at the top."""
         self.messages.clear()
+        self.widget.enabled = False  # Slicer goes on taking events meanwhile
         try:
-            self.dependencies.install()
+            self._require_rest()
+            try:
+                with self.bench.inference.paused():
+                    self.dependencies.install()
+            finally:
+                self.bench.reload_model()
         except Exception as error:
             self.messages.show_error(error)
-        else:
-            self.bench.reload_model()
+        finally:
+            self.widget.enabled = True
         self.show_missing()
 
     # How it is done
+
+    def _require_rest(self) -> None:
+        bench = self.bench
+        if bench.learning.running or bench.propagation.running or bench.collection.long.running:
+            raise InputError("The model is at work: wait for it, or cancel it, and install then.")
 
     def _keys(self) -> dict[str, tuple[Any, Any]]:
         prompt, ui = self.prompt, self.prompt.ui

@@ -59,7 +59,7 @@ def module_opened(host: Any, module_file: Any, tmp_path: Path, monkeypatch: Any,
 
     monkeypatch.setenv("SAMFINETUNE_HOME", str(tmp_path / "home"))
     settings.clear()
-    slicer.packaging.installed.clear()
+    slicer.packaging.reset()
     slicer.mrmlScene.Clear(0)
     widget = open_module(module_file)
     run_for(0.02)

@@ -24,6 +24,7 @@ def real_process(module_file, monkeypatch):
     import SAMFinetuneLib.worker_client
 
     monkeypatch.setattr(SAMFinetuneLib.worker_client, "make_client", RemoteClient)
+    slicer.packaging.reset()
 
 
 def test_no_is_an_answer(torch, opened):
@@ -41,14 +42,11 @@ def test_no_is_an_answer(torch, opened):
 def test_no_to_the_other_packages_is_no_failure(opened):
     packaging, panel = slicer.packaging, opened.panel
     packaging.missing.add("peft")
-    try:
-        panel.show_missing()
-        packaging.failure = RuntimeError("User declined package installation")  # as Slicer words it
-        panel.ui.installButton.click()
-        assert "press the button again" in panel.messages.text and "connection" not in panel.messages.text
-    finally:
-        packaging.missing.clear()
-        packaging.failure = None
+    panel.show_missing()
+    packaging.accepts = False
+    panel.ui.installButton.click()
+    assert "press the button again" in panel.messages.text and "connection" not in panel.messages.text
+    assert not packaging.installed and not panel.ui.installFrame.isHidden()
 
 
 def test_work_goes_on_without_torch_and_the_model_comes_after_a_yes(

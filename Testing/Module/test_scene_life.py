@@ -250,24 +250,6 @@ def test_hand_edits_count_as_annotated(blocks):
     assert "6" in blocks.panel.prompt.ui.annotatedLabel.text
 
 
-def test_what_is_missing_is_offered_and_a_failed_install_explained(opened):
-    packaging = slicer.packaging
-    packaging.missing.add("peft")
-    try:
-        opened.panel.show_missing()
-        ui = opened.panel.ui
-        assert ui.installFrame.visible and "peft" in ui.installLabel.text
-        packaging.failure = RuntimeError("no connection")
-        ui.installButton.click()
-        assert "no connection" in opened.panel.messages.text and ui.installFrame.visible
-        packaging.failure = None
-        ui.installButton.click()
-        assert not ui.installFrame.visible and any("peft" in name for name in packaging.installed[-1])
-    finally:
-        packaging.missing.clear()
-        packaging.failure = None
-
-
 def test_try_it_shows_an_answer(opened):
     opened.panel.input.ui.tryButton.click()
     assert opened.panel.input.messages.text == ""

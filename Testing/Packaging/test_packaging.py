@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +41,20 @@ def test_slicer_installs_neither_torch_nor_what_it_brings():
     names = {re.split(r"[<>=! ]", line)[0].lower() for line in lines}
     assert not names & {"torch", "torchvision", "vtk", "numpy", "simpleitk"}
     assert not any("#" in line for line in lines)  # Slicer's reader knows no comments behind a requirement
+
+
+def test_the_tested_versions_are_within_the_bounds():
+    def read(path):
+        lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+        return [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+
+    tested = {entry.name: next(iter(entry.specifier)).version for entry in read("constraints.txt")}
+    in_slicer = read("SAMFinetune/Resources/requirements-slicer.txt")
+    for entry in (*in_slicer, *read("requirements.txt")):
+        assert tested[entry.name] in entry.specifier, entry
+    for entry in in_slicer:  # what changes between its releases is not taken beyond the tested one
+        if entry.name in ("peft", "transformers"):
+            assert any(bound.operator == "<" for bound in entry.specifier), entry
 
 
 def test_the_extension_describes_itself():

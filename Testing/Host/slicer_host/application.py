@@ -19,6 +19,7 @@ import slicer.util
 from slicer_host import ctk_widgets, mrml_widgets, parameter_node, sample_data, scripted_module
 from slicer_host.event_loop import process_events
 from slicer_host.file_dialog import QFileDialog
+from slicer_host.packaging_module import Packaging
 from slicer_host.pythonqt import QtClass, QtModule, wrap
 from slicer_host.settings import QSettings
 from slicer_host.slice_view import DISPLAYABLE_MANAGERS, qMRMLSliceView, qMRMLSliceWidget
@@ -169,44 +170,6 @@ class _Loaded:
 
     def logic(self) -> Any:
         return self._logic
-
-
-class Packaging(types.ModuleType):
-    """``slicer.packaging``: reads requirements as Slicer does; what an install does is up to the test."""
-
-    def __init__(self) -> None:
-        super().__init__("slicer.packaging")
-        self.installed: list[list[str]] = []
-        self.failure: Exception | None = None
-        self.missing: set[str] = set()
-
-    def load_requirements(self, path: str | Path) -> list[Any]:
-        from packaging.requirements import Requirement
-
-        lines = (line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
-        return [Requirement(line) for line in lines if line and not line.startswith(("#", "-"))]
-
-    def pip_check(self, requirements: Any) -> bool:
-        listed = requirements if isinstance(requirements, list) else [requirements]
-        return not any(str(getattr(entry, "name", entry)) in self.missing for entry in listed)
-
-    def pip_ensure(
-        self,
-        requirements: Any,
-        constraints: str | Path | None = None,
-        skip_packages: list[str] | None = None,
-        prompt_install: bool = True,
-        prompt_restart: bool = True,
-        requester: str | None = None,
-        skip_in_testing: bool = True,
-        show_progress: bool = True,
-    ) -> None:
-        if self.failure is not None:
-            raise self.failure
-        if skip_in_testing and slicer.app.testingEnabled():
-            return
-        self.installed.append([str(entry) for entry in requirements])
-        self.missing.clear()
 
 
 def _keep_constants() -> None:
