@@ -33,8 +33,9 @@ def look_around_click(
     """The answers to one positive click on the slice and on crops around it, the one at the best scale first.
 
     A crop's answer counts if it is not empty, keeps off the crop's sides that lie within the slice, and is expected to
-    be better than the answer before. The first crop whose answer does not count ends the search, but for the largest:
-    what fits neither it nor the slice may be smaller still. All answers stay candidates, by predicted IoU.
+    be better than the answer before; than none it always is. The first crop whose answer does not count ends the
+    search, but for the largest: what fits neither it nor the slice may be smaller still. The other answers become the
+    alternatives.
 
     Args:
         predictor: the one that gave ``first``.
@@ -48,7 +49,8 @@ def look_around_click(
     """
     if not looks_around_click(predictor, prompts):
         return first
-    best, least, found = first, first.score + CLEARLY_BETTER, []
+    best, found = first, []
+    least = first.score + CLEARLY_BETTER if first.mask.any() else 0.0
     shape, spacing = embedded.image.shape, embedded.image.spacing
     for share in SHARES:
         crop = crop_around_click(prompts.points[0], share, shape, spacing)

@@ -1,5 +1,7 @@
 """How long a click takes: encoding a slice once, then the decoder for each click. Prints one JSON line.
 
+``..._with_looks_ms`` is what the user waits for: closer looks at crops included, each of them encoded anew.
+
 python Testing/Benchmarks/bench_click.py [--model ID_OR_PATH] [--device auto] [--side 512] [--clicks 20]
 """
 
@@ -57,6 +59,8 @@ def measure(model: LoadedModel, side: int, clicks: int) -> dict[str, float]:
         "later_click_ms": milliseconds(
             lambda n: predict_slice(plain, embedded, five, feedback, refine_small=False), clicks
         ),
+        "first_click_with_looks_ms": milliseconds(lambda n: predict_slice(plain, embedded, one[n]), clicks),
+        "later_click_with_looks_ms": milliseconds(lambda n: predict_slice(plain, embedded, five, feedback), clicks),
         "cached_slice_and_click_ms": milliseconds(
             lambda n: predict_slice(cached, cached.embed(images[n % 2]), one[n], refine_small=False), clicks
         ),

@@ -89,6 +89,12 @@ def test_it_looks_closer_for_as_long_as_the_model_expects_better(half, quarter, 
     assert answer.mask.shape == (SIDE, SIDE)
 
 
+def test_anything_is_better_than_nothing():
+    _, answer, asked = ask({WHOLE: [(EMPTY, 0.9)], HALF: [(20, 0.1)], QUARTER: [(10, 0.05)]})
+    assert asked == [HALF, QUARTER]
+    assert np.count_nonzero(answer.mask) == area(20) and answer.score == pytest.approx(0.1)
+
+
 def test_a_larger_and_a_smaller_structure_are_the_alternatives():
     answers = {
         WHOLE: [(40, 0.5), (42, 0.8), (70, 0.45), (80, 0.4)],
