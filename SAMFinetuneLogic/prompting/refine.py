@@ -186,7 +186,7 @@ def as_mask_prompts(predictor: SlicePredictor, embedded: EmbeddedSlice, logits: 
 def _box_crop(embedded: EmbeddedSlice, prompts: SlicePrompts) -> Crop | None:
     """The crop around the box, or None if it shows hardly more than the slice does."""
     crop = crop_around_box(prompts.boxes[0], embedded.image.shape, embedded.image.spacing)
-    return crop if _enlargement(embedded, crop) >= MIN_BOX_ZOOM else None
+    return crop if enlargement(embedded, crop) >= MIN_BOX_ZOOM else None
 
 
 def _by_fit(masks: np.ndarray, box: np.ndarray) -> list[int]:
@@ -224,10 +224,10 @@ def _closer_look(
         return None
     margin = CORRECTED_MARGIN if corrected else MARGIN
     crop = crop_around(bounds, embedded.image.shape, embedded.image.spacing, margin)
-    return crop if _enlargement(embedded, crop) >= MIN_ZOOM else None
+    return crop if enlargement(embedded, crop) >= MIN_ZOOM else None
 
 
-def _enlargement(embedded: EmbeddedSlice, crop: Crop) -> float:
+def enlargement(embedded: EmbeddedSlice, crop: Crop) -> float:
     """How many times larger the network sees a crop than it sees the same part of the slice."""
     (rows, cols), (row_mm, col_mm) = embedded.image.shape, embedded.image.spacing
     if embedded.transform.preprocessing.geometry == "longest_pad":

@@ -10,6 +10,7 @@ from scipy import ndimage
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.click_scales import look_around_click, looks_around_click
+from SAMFinetuneLogic.prompting.corrections import look_around_earlier
 from SAMFinetuneLogic.prompting.crops import click_pixels
 from SAMFinetuneLogic.prompting.islands import without_islands
 from SAMFinetuneLogic.prompting.placement import STROKE_LOGIT, SlicePrompts
@@ -82,13 +83,19 @@ def _predict_part(
             first = look_around_click(predictor, embedded, prompts, first)
         return first if first.refined else refine(predictor, embedded, prompts, first, mask)
 
-    answer = ask(mask_prompt)
     drawn = prompts.strokes is not None or prompts.mask is not None
-    if mask_prompt is None or drawn or not len(prompts.points) or _honoured(answer, prompts) == len(prompts.points):
-        return answer
-    # The earlier mask has led astray: the clicks alone may say it better.
-    anew = ask(None)
-    return anew if _honoured(anew, prompts) > _honoured(answer, prompts) else answer
+    if mask_prompt is None or drawn or not len(prompts.points):
+        return ask(mask_prompt)
+    best = look_around_earlier(predictor, embedded, prompts, mask_prompt) if refine_small else None
+    # The earlier mask may lead astray: the whole slice, or the clicks alone, may say it better.
+    for mask in (mask_prompt, None):
+        if best is not None and _honoured(best, prompts) == len(prompts.points):
+            break
+        other = ask(mask)
+        if best is None or _honoured(other, prompts) > _honoured(best, prompts):
+            best = other
+    assert best is not None
+    return best
 
 
 def _honoured(answer: Candidates, prompts: SlicePrompts) -> int:

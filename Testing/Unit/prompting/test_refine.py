@@ -235,6 +235,65 @@ def test_where_clicks_leave_nothing_the_crop_is_laid_around_what_was_found_befor
     assert not two_clicks(SharpEyes(), truth).mask.any()
 
 
+def low_resolution(mask):
+    """Logits of a mask on a slice of 512 x 512 pixels as the stand-in would have given them."""
+    means = F.adaptive_avg_pool2d(torch.as_tensor(mask, dtype=torch.float32)[None], (16, 16))[0]
+    return (10 * (means - 0.3)).numpy()
+
+
+def test_a_further_click_looks_at_nothing_but_what_was_found_before():
+    truth = disc((512, 512), (200, 250), 60)
+    eyes = SharpEyes()
+    answer = two_clicks(eyes, truth, low_resolution(truth))
+    (question,) = eyes.asked
+    crop = question.embedded.image.crop
+    assert crop is not None and crop.row < 140 and crop.row + crop.rows > 260 and crop.rows >= 2 * 120
+    np.testing.assert_allclose(question.points, [[200 - crop.row, 250 - crop.col]])  # (5, 5) lies outside
+    given = question.embedded.transform.logits_to_slice(torch.as_tensor(question.mask)).numpy() > 0
+    assert dice(given, truth[crop.slices]) > 0.85
+    assert question.multimask is False
+    assert answer.refined and dice(answer.mask, truth) > 0.95
+    assert answer.masks.shape == (1, 512, 512) and answer.mask_logits.shape == (16, 16)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        lambda logits: torch.full_like(logits, -5.0),
+        lambda logits: torch.full_like(logits, 5.0),
+        lambda logits: torch.where(torch.arange(logits.shape[-1]) < 20, 5.0, logits),
+    ],
+    ids=["empty", "everything", "two clicks contradicted"],
+)
+def test_the_whole_slice_is_asked_where_that_look_does_not_serve(second):
+    truth = disc((512, 512), (200, 250), 60)
+    eyes = SharpEyes(second)
+    image = SliceImage(255 * truth.astype(np.uint8), (1.0, 1.0), SliceIndex("k", 0), Window(0.0, 255.0, "as_is"))
+    clicks = np.array([[200.0, 250.0], [200.0, 135.0], [230.0, 135.0]])
+    prompts = SlicePrompts(clicks, np.array([1, 0, 0]))
+    answer = predict_slice(eyes, eyes.embed(image), prompts, low_resolution(truth))
+    assert eyes.asked[0].embedded.image.crop is not None and eyes.asked[1].embedded.image.crop is None
+    assert dice(answer.mask, truth) > 0.75
+
+
+def test_an_earlier_mask_of_most_of_the_slice_is_looked_at_on_the_slice():
+    truth = disc((512, 512), (256, 256), 230)
+    eyes = SharpEyes()
+    two_clicks(eyes, truth, low_resolution(truth))
+    assert [question.embedded.image.crop for question in eyes.asked] == [None]
+
+
+def test_scribbles_are_drawn_on_the_whole_slice():
+    truth = disc((512, 512), (200, 250), 60)
+    eyes = SharpEyes()
+    image = SliceImage(255 * truth.astype(np.uint8), (1.0, 1.0), SliceIndex("k", 0), Window(0.0, 255.0, "as_is"))
+    strokes = np.zeros(truth.shape, dtype=np.float32)
+    strokes[190:210, 240:260] = 5.0
+    prompts = SlicePrompts(np.array([[200.0, 250.0]]), np.array([1]), strokes=strokes)
+    predict_slice(eyes, eyes.embed(image), prompts, low_resolution(truth))
+    assert eyes.asked[0].embedded.image.crop is None
+
+
 # Boxes
 
 
