@@ -103,7 +103,7 @@ def crop_around_click(point: np.ndarray, share: float, shape: tuple[int, int], s
     """
     side = share * max(np.multiply(shape, spacing))
     lengths = np.minimum(np.maximum(np.round(side / np.array(spacing)).astype(int), 1), shape)
-    origin = np.clip(np.round(point - lengths / 2).astype(int), 0, np.array(shape) - lengths)
+    origin = np.clip(np.round(point - (lengths - 1) / 2).astype(int), 0, np.array(shape) - lengths)
     return Crop(int(origin[0]), int(origin[1]), int(lengths[0]), int(lengths[1]))
 
 

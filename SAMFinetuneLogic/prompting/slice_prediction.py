@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.prompting.candidates import Candidates
-from SAMFinetuneLogic.prompting.click_scales import look_around_click, looks_around_click
+from SAMFinetuneLogic.prompting.click_scales import look_around_click, looks_around_click, rated_by_agreement
 from SAMFinetuneLogic.prompting.corrections import look_around_earlier
 from SAMFinetuneLogic.prompting.crops import click_pixels
 from SAMFinetuneLogic.prompting.islands import without_islands
@@ -79,9 +79,10 @@ def _predict_part(
         first = predictor.predict(embedded, prompts.points, prompts.labels, box, mask)
         if not refine_small:
             return first
-        if mask is None:
-            first = look_around_click(predictor, embedded, prompts, first)
-        return first if first.refined else refine(predictor, embedded, prompts, first, mask)
+        if mask is not None or not looks_around_click(predictor, prompts):
+            return refine(predictor, embedded, prompts, first, mask)
+        answer = look_around_click(predictor, embedded, prompts, first)
+        return rated_by_agreement(answer if answer.refined else refine(predictor, embedded, prompts, answer))
 
     drawn = prompts.strokes is not None or prompts.mask is not None
     if mask_prompt is None or drawn or not len(prompts.points):

@@ -14,7 +14,7 @@ from SAMFinetuneLogic.metrics import dice
 from SAMFinetuneLogic.models.loading import load_model
 from SAMFinetuneLogic.models.preprocessing import Preprocessing, SliceTransform
 from SAMFinetuneLogic.prompting.candidates import Candidates
-from SAMFinetuneLogic.prompting.click_scales import look_around_click
+from SAMFinetuneLogic.prompting.click_scales import look_around_click, rated_by_agreement
 from SAMFinetuneLogic.prompting.crops import crop_around_click
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
@@ -114,6 +114,17 @@ def test_where_the_slice_shows_it_best_its_answer_stays_first():
     assert asked == [HALF] and not answer.refined
     areas = [np.count_nonzero(mask) for mask in answer.masks]
     assert areas == [area(40), area(61), area(20), area(60)]
+
+
+def test_what_the_scales_do_not_agree_on_is_rated_lower():
+    logits = np.full((3, 4, 4), -5.0, dtype=np.float32)
+    logits[0, :2], logits[1, :2], logits[2, :1] = 5.0, 5.0, 5.0  # 8, 8 and 4 pixels: IoU 1 and 0.5
+    answer = Candidates(logits, np.zeros((3, 2, 2), np.float32), np.array([0.8, 0.9, 0.6], dtype=np.float32))
+    rated = rated_by_agreement(answer)
+    np.testing.assert_allclose(rated.predicted_iou, [0.8 * 0.875, 0.8 * 0.875, 0.6 * 0.75], rtol=1e-6)
+    np.testing.assert_array_equal(rated.slice_logits, answer.slice_logits)
+    only = Candidates(logits[:1], np.zeros((1, 2, 2), np.float32), np.array([0.8], dtype=np.float32))
+    assert rated_by_agreement(only) is only
 
 
 @pytest.mark.parametrize(
