@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from SAMFinetuneLogic.evaluation.results import Result
 
 ALTERNATIVES = 3
-"""The last of the masks offered after one click; the default model leads them with its single answer."""
+"""The last of the masks offered after one click; the default model leads them with its answer at the best scale."""
 
 
 def rank_correlation(results: Sequence[Result]) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 
 class RankedMasks(ABC):
-    """The masks that a prompt may have meant, best predicted first; how they are kept is up to the subclasses.
+    """The masks that a prompt may have meant, the one to show first; how they are kept is up to the subclasses.
 
     Those are frozen dataclasses with at least these attributes:
 
@@ -16,7 +16,7 @@ class RankedMasks(ABC):
         logits: float32 (n, h, w), the decoder's own low resolution; a chosen one is the mask prompt of the next click.
         predicted_iou: float32 (n,), the model's estimate of each mask's IoU; descending as it comes from the
             predictor, but for a leading single-mask output (:meth:`SlicePredictor.predict`).
-        chosen: index of the candidate that is shown; 0, the best predicted, unless the user asked for another.
+        chosen: index of the candidate that is shown; 0, the model's own choice, unless the user asked for another.
         notices: sentences for the user, such as a prompt that the model cannot use.
         refined: whether the chosen candidate was drawn anew on a crop.
     """

@@ -35,8 +35,8 @@ def look_around_click(
 
     A crop's answer counts if it is not empty, keeps off the crop's sides that lie within the slice, and is expected to
     be better than the answer before; than none it always is. The first crop whose answer does not count ends the
-    search, but for the largest: what fits neither it nor the slice may be smaller still. The other answers become the
-    alternatives.
+    search; but where the largest crop's is empty or cut off, the structure may be smaller still. The other answers
+    become the alternatives.
 
     Args:
         predictor: the one that gave ``first``.
@@ -45,13 +45,13 @@ def look_around_click(
         first: the candidates on the whole slice.
 
     Returns:
-        As many candidates as ``first`` has; ``first`` itself where a click is not all there is, or the network's input
-        is fine enough for the whole slice.
+        At most as many candidates as ``first`` has, and none that is empty if there is another; ``first`` itself where
+        a click is not all there is, or the network's input is fine enough for the whole slice.
     """
     if not looks_around_click(predictor, prompts):
         return first
     best, found = first, []
-    least = first.score + CLEARLY_BETTER if first.mask.any() else 0.0
+    least = first.score + CLEARLY_BETTER if first.mask.any() else -np.inf
     shape, spacing = embedded.image.shape, embedded.image.spacing
     for share in SHARES:
         crop = crop_around_click(prompts.points[0], share, shape, spacing)
@@ -103,7 +103,7 @@ def _look(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SliceProm
 
 
 def _together(first: Candidates, found: list[Candidates], best: Candidates) -> Candidates:
-    """As many as the slice gave: the best scale's answer, a larger one, a smaller one, then the others.
+    """At most as many as the slice gave: the best scale's answer, a larger one, a smaller one, then the others.
 
     Each of them is the one with the highest predicted IoU. On the development data the best of three is so 0.05 to
     0.06 better than the first; the three with the highest predicted IoU are alike, and 0.04 better.
@@ -114,10 +114,11 @@ def _together(first: Candidates, found: list[Candidates], best: Candidates) -> C
         for name in ("slice_logits", "logits", "predicted_iou")
     )
     areas = np.count_nonzero(logits > 0, axis=(1, 2))
-    ranked = [number for number in np.argsort(-ratings, kind="stable") if number and areas[number]]
-    larger = [number for number in ranked if areas[number] > LARGER * areas[0]]
-    smaller = [number for number in ranked if areas[number] * LARGER < areas[0]]
-    order = list(dict.fromkeys([0, *larger[:1], *smaller[:1], *ranked]))[: first.count]
+    ranked = [number for number in np.argsort(-ratings, kind="stable") if areas[number]]
+    lead = 0 if areas[0] or not ranked else ranked[0]
+    larger = [number for number in ranked if areas[number] > LARGER * areas[lead]]
+    smaller = [number for number in ranked if areas[number] * LARGER < areas[lead]]
+    order = list(dict.fromkeys([lead, *larger[:1], *smaller[:1], *ranked]))[: first.count]
     return replace(
         best,
         slice_logits=logits[order],

@@ -20,7 +20,7 @@ from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
 from SAMFinetuneLogic.prompting.refine import MIN_ZOOM, as_mask_prompts, enlargement, sees_coarsely
 
 SIDES = 2
-"""An answer that reaches so many inner sides of the crop is larger than the crop shows."""
+"""An answer that reaches so many of the crop's inner sides, or all of them, is larger than the crop shows."""
 
 
 def look_around_earlier(
@@ -52,7 +52,8 @@ def look_around_earlier(
     mask_prompt = closer.transform.mask_to_prompt(before[crop.slices], predictor.model.mask_size)[0].cpu().numpy()
     found = predictor.predict(closer, inside.points, inside.labels, None, mask_prompt, multimask=False)
     shape = embedded.image.shape
-    if not found.mask.any() or sum(touches_inner_sides(found.mask, crop, shape)) >= SIDES:
+    sides = touches_inner_sides(found.mask, crop, shape)
+    if not found.mask.any() or sum(sides) >= min(SIDES, max(1, len(sides))):
         return None
     logits = out_of_crop(found.slice_logits, crop, shape)
     coarse = as_mask_prompts(predictor, embedded, logits)

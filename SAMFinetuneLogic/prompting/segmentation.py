@@ -79,7 +79,7 @@ def segment_volume(
     """Segment each slice that has prompts.
 
     A point segments its slice, a box every slice that it spans, a scribble the slices that it runs through, and a
-    mask its own. An ambiguous click gives the candidate with the highest predicted IoU. Where segments claim the same
+    mask its own. An ambiguous click gives the candidate that the model shows first. Where segments claim the same
     voxel, it goes to the one with the higher logit there; on equal logits, to the one given first.
 
     Args:

@@ -47,7 +47,7 @@ class PredictionRequest:
         revision: of the target's prompts; the answer counts as long as this is still the current one.
         prompts: in the slice's pixels.
         feedback: float32 (h, w) logits of the mask chosen before, or None.
-        alternatives: the user looks at others than the best predicted candidate: they are to be as sharp as that one.
+        alternatives: the user looks at others than the candidate shown first: they are to be as sharp as that one.
     """
 
     target: Target

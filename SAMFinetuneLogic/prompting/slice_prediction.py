@@ -27,7 +27,7 @@ def predict_slice(
     refine_small: bool = True,
     refine_alternatives: bool = False,
 ) -> Candidates:
-    """Masks of the structure that the prompts mean, best predicted first.
+    """Masks of the structure that the prompts mean, the one to show first.
 
     SAM takes one box at a time. Several boxes are several parts of one structure: each is answered with the points
     inside of it and all negative points, positive points outside of all boxes make one more part, and the union is
@@ -39,7 +39,9 @@ def predict_slice(
         embedded: the slice.
         prompts: in the slice's pixels.
         feedback: (h, w) low resolution logits of the mask chosen before; it takes the place of the user's mask.
-        refine_small: look closer at small structures and into boxes, see :mod:`SAMFinetuneLogic.prompting.refine`.
+        refine_small: look closer: at small structures and into boxes (:mod:`SAMFinetuneLogic.prompting.refine`), at
+            several scales (:mod:`SAMFinetuneLogic.prompting.click_scales`), and at what is corrected
+            (:mod:`SAMFinetuneLogic.prompting.corrections`).
         refine_alternatives: look as closely at the candidates that are not chosen, for who wants to see them.
 
     Raises:

@@ -95,6 +95,18 @@ def test_anything_is_better_than_nothing():
     assert np.count_nonzero(answer.mask) == area(20) and answer.score == pytest.approx(0.1)
 
 
+def test_a_rating_below_zero_is_an_answer_all_the_same():
+    _, answer, _ = ask({WHOLE: [(EMPTY, 0.9)], HALF: [(20, -0.02)], QUARTER: [(10, -0.05)]})
+    assert np.count_nonzero(answer.mask) == area(20)
+
+
+def test_an_empty_mask_does_not_come_before_another():
+    answers = {WHOLE: [(EMPTY, 0.9), (60, 0.4), (30, 0.5)], HALF: [(TOUCHING, 0.3)], QUARTER: [(EMPTY, 0.9)]}
+    _, answer, _ = ask(answers)
+    areas = [np.count_nonzero(mask) for mask in answer.masks]
+    assert areas == [area(30), area(60), HALF * HALF] and answer.chosen == 0
+
+
 def test_a_larger_and_a_smaller_structure_are_the_alternatives():
     answers = {
         WHOLE: [(40, 0.5), (42, 0.8), (70, 0.45), (80, 0.4)],

@@ -6,74 +6,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from sharp_eyes import SharpEyes, ask, dice, disc
 
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.windows import Window
-from SAMFinetuneLogic.models.preprocessing import Preprocessing, SliceTransform
 from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.crops import MIN_CROP_PIXELS, crop_around, crop_around_box, object_bounds
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
-from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
+from SAMFinetuneLogic.prompting.predictor import SlicePredictor
 from SAMFinetuneLogic.prompting.refine import look_into_box, refine, refine_others
 from SAMFinetuneLogic.prompting.slice_image import SliceImage
-from SAMFinetuneLogic.prompting.slice_prediction import predict_slice
-
-SIZE = 64
-
-
-class SharpEyes:
-    """Finds what is brighter than 100 of 255, at a quarter of its input's resolution; remembers what it was asked."""
-
-    def __init__(self, second=None):
-        self.model = SimpleNamespace(
-            mask_size=(SIZE // 4, SIZE // 4),
-            entry=SimpleNamespace(prompts=("point", "box", "mask"), multimask=True),
-            preprocessing=SimpleNamespace(size=SIZE),
-        )
-        self.asked = []
-        self._second = second
-
-    def finer(self, size):
-        return self  # bound to one size
-
-    def embed(self, image):
-        transform = SliceTransform(image.shape, image.spacing, Preprocessing("minmax", "longest_pad", SIZE))
-        return EmbeddedSlice(image, transform.prepare(image.to_uint8())[None], transform)
-
-    def predict(self, embedded, points, labels, box=None, mask_logits=None, multimask=None):
-        self.asked.append(
-            SimpleNamespace(embedded=embedded, points=points, box=box, mask=mask_logits, multimask=multimask)
-        )
-        gray = embedded.embedding.mean(dim=1, keepdim=True)
-        low_res = 20 * (F.adaptive_avg_pool2d(gray, self.model.mask_size)[0] - 100 / 255)
-        on_slice = embedded.transform.logits_to_slice(low_res)
-        if embedded.image.crop is not None and self._second is not None:
-            on_slice = self._second(on_slice)
-        iou = np.array([0.9 if embedded.image.crop is None else 0.95], dtype=np.float32)
-        return Candidates(on_slice.numpy(), low_res.numpy(), iou)
-
-
-def disc(shape, centre, radius, spacing=(1.0, 1.0)):
-    rows, cols = np.indices(shape)
-    return ((rows - centre[0]) * spacing[0]) ** 2 + ((cols - centre[1]) * spacing[1]) ** 2 < radius**2
-
-
-def ask(truth, spacing=(1.0, 1.0), eyes=None, box=None):
-    """(first answer, refined answer, stand-in) for a click on the middle of a bright object."""
-    eyes = eyes or SharpEyes()
-    image = SliceImage(255 * truth.astype(np.uint8), spacing, SliceIndex("k", 0), Window(0.0, 255.0, "as_is"))
-    embedded = eyes.embed(image)
-    click = np.argwhere(truth).mean(axis=0)[None]
-    prompts = SlicePrompts(click, np.array([1]), np.zeros((0, 4)) if box is None else np.array([box], dtype=float))
-    first = eyes.predict(embedded, prompts.points, prompts.labels)
-    return first, refine(eyes, embedded, prompts, first), eyes
-
-
-def dice(a, b):
-    return 2 * (a & b).sum() / (a.sum() + b.sum())
 
 
 @pytest.mark.parametrize(
@@ -172,126 +116,6 @@ def test_a_real_model_refines_and_caches(a_model):
     first = predictor.predict(embedded, prompts.points, prompts.labels, prompts.boxes[0])
     answer = refine(predictor, embedded, prompts, replace(first, slice_logits=np.where(truth, 3.0, -3.0)[None]))
     assert answer.masks.shape == (1, 300, 300)
-
-
-# Corrected answers
-
-
-class Led(SharpEyes):
-    """Believes an earlier mask more than the image, as far as ``trust`` says."""
-
-    def __init__(self, trust):
-        super().__init__()
-        self._trust = trust
-
-    def predict(self, embedded, points, labels, box=None, mask_logits=None, multimask=None):
-        found = super().predict(embedded, points, labels, box, mask_logits, multimask)
-        if mask_logits is None or not self._trust:
-            return found
-        low_res = torch.as_tensor(mask_logits)[None]
-        on_slice = embedded.transform.logits_to_slice(low_res).numpy()
-        return replace(found, slice_logits=on_slice, logits=low_res.numpy())
-
-
-def two_clicks(eyes, truth, feedback=None):
-    image = SliceImage(255 * truth.astype(np.uint8), (1.0, 1.0), SliceIndex("k", 0), Window(0.0, 255.0, "as_is"))
-    middle = np.argwhere(truth).mean(axis=0)
-    prompts = SlicePrompts(np.stack([middle, [5.0, 5.0]]), np.array([1, 0]))
-    embedded = eyes.embed(image)
-    return predict_slice(eyes, embedded, prompts, feedback)
-
-
-def test_several_clicks_bring_a_coarse_network_closer():
-    truth = disc((512, 512), (200, 250), 95)
-    assert not ask(truth)[1].refined
-    eyes = SharpEyes()
-    answer = two_clicks(eyes, truth)
-    crop = eyes.asked[1].embedded.image.crop
-    assert answer.refined and 1.5 * 189 <= crop.rows < 1.5 * 224 * 2**0.5 + 1
-    assert dice(answer.mask, truth) > 0.97
-
-
-def test_an_earlier_mask_that_contradicts_the_clicks_is_left_out():
-    truth = disc((400, 400), (90, 300), 30)
-    elsewhere = np.full((16, 16), -5.0, dtype=np.float32)
-    elsewhere[10:, :4] = 5.0
-    answer = two_clicks(Led(trust=True), truth, elsewhere)
-    assert dice(answer.mask, truth) > 0.9
-    # One that agrees with them is kept, though the image says otherwise.
-    agrees = np.full((16, 16), -5.0, dtype=np.float32)
-    agrees[2:5, 8:15] = 5.0
-    kept = two_clicks(Led(trust=True), truth, agrees)
-    assert 0.2 < dice(kept.mask, truth) < 0.9
-
-
-def test_where_clicks_leave_nothing_the_crop_is_laid_around_what_was_found_before():
-    # Ten pixels wide: nothing on the whole slice, whose 512 pixels become 16.
-    truth = disc((512, 512), (110, 112), 5)
-    assert not ask(truth)[1].mask.any()
-    before = np.full((16, 16), -5.0, dtype=np.float32)
-    before[3, 3] = 5.0
-    answer = two_clicks(SharpEyes(), truth, before)
-    assert answer.refined and dice(answer.mask, truth) > 0.9
-    assert not two_clicks(SharpEyes(), truth).mask.any()
-
-
-def low_resolution(mask):
-    """Logits of a mask on a slice of 512 x 512 pixels as the stand-in would have given them."""
-    means = F.adaptive_avg_pool2d(torch.as_tensor(mask, dtype=torch.float32)[None], (16, 16))[0]
-    return (10 * (means - 0.3)).numpy()
-
-
-def test_a_further_click_looks_at_nothing_but_what_was_found_before():
-    truth = disc((512, 512), (200, 250), 60)
-    eyes = SharpEyes()
-    answer = two_clicks(eyes, truth, low_resolution(truth))
-    (question,) = eyes.asked
-    crop = question.embedded.image.crop
-    assert crop is not None and crop.row < 140 and crop.row + crop.rows > 260 and crop.rows >= 2 * 120
-    np.testing.assert_allclose(question.points, [[200 - crop.row, 250 - crop.col]])  # (5, 5) lies outside
-    given = question.embedded.transform.logits_to_slice(torch.as_tensor(question.mask)).numpy() > 0
-    assert dice(given, truth[crop.slices]) > 0.85
-    assert question.multimask is False
-    assert answer.refined and dice(answer.mask, truth) > 0.95
-    assert answer.masks.shape == (1, 512, 512) and answer.mask_logits.shape == (16, 16)
-
-
-@pytest.mark.parametrize(
-    "second",
-    [
-        lambda logits: torch.full_like(logits, -5.0),
-        lambda logits: torch.full_like(logits, 5.0),
-        lambda logits: torch.where(torch.arange(logits.shape[-1]) < 20, 5.0, logits),
-    ],
-    ids=["empty", "everything", "two clicks contradicted"],
-)
-def test_the_whole_slice_is_asked_where_that_look_does_not_serve(second):
-    truth = disc((512, 512), (200, 250), 60)
-    eyes = SharpEyes(second)
-    image = SliceImage(255 * truth.astype(np.uint8), (1.0, 1.0), SliceIndex("k", 0), Window(0.0, 255.0, "as_is"))
-    clicks = np.array([[200.0, 250.0], [200.0, 135.0], [230.0, 135.0]])
-    prompts = SlicePrompts(clicks, np.array([1, 0, 0]))
-    answer = predict_slice(eyes, eyes.embed(image), prompts, low_resolution(truth))
-    assert eyes.asked[0].embedded.image.crop is not None and eyes.asked[1].embedded.image.crop is None
-    assert dice(answer.mask, truth) > 0.75
-
-
-def test_an_earlier_mask_of_most_of_the_slice_is_looked_at_on_the_slice():
-    truth = disc((512, 512), (256, 256), 230)
-    eyes = SharpEyes()
-    two_clicks(eyes, truth, low_resolution(truth))
-    assert [question.embedded.image.crop for question in eyes.asked] == [None]
-
-
-def test_scribbles_are_drawn_on_the_whole_slice():
-    truth = disc((512, 512), (200, 250), 60)
-    eyes = SharpEyes()
-    image = SliceImage(255 * truth.astype(np.uint8), (1.0, 1.0), SliceIndex("k", 0), Window(0.0, 255.0, "as_is"))
-    strokes = np.zeros(truth.shape, dtype=np.float32)
-    strokes[190:210, 240:260] = 5.0
-    prompts = SlicePrompts(np.array([[200.0, 250.0]]), np.array([1]), strokes=strokes)
-    predict_slice(eyes, eyes.embed(image), prompts, low_resolution(truth))
-    assert eyes.asked[0].embedded.image.crop is None
 
 
 # Boxes
