@@ -178,6 +178,8 @@ class JobFolder:
         A status that is missing or damaged says nothing about the job itself: it can be resumed.
         """
         status = self._stored_status()
+        if status.state == "prepared" and self.is_alive:  # its process has begun, and not yet said so
+            return replace(status, state="queued")
         if status.state not in LIVE or self.is_alive:
             return status
         status = self._stored_status()  # the process may have ended well between the two looks

@@ -220,3 +220,12 @@ def test_a_job_that_finds_no_room_is_none_and_its_folder_can_be_used(make_job, t
     folder = JobFolder(tmp_path / "job")
     assert not folder.exists and known_jobs() == []
     folder.check_free()
+
+
+def test_a_job_whose_process_has_begun_is_no_longer_prepared(make_job):
+    folder = make_job()
+    assert folder.read_status().state == "prepared"
+    with folder.lock() as lock:
+        assert lock.acquire()
+        assert folder.read_status().state == "queued"
+    assert folder.read_status().state == "prepared"
