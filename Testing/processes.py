@@ -1,8 +1,10 @@
 """Looking at other processes."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def alive(pid: int) -> bool:
@@ -24,3 +26,16 @@ def alive(pid: int) -> bool:
         return not status.is_file() or status.read_text().rpartition(")")[2].split()[0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
+
+
+def refused_starts_on_windows(monkeypatch: Any) -> list[dict[str, Any]]:
+    """Let Windows refuse to start processes; the options that it was asked with are added to the list."""
+    asked: list[dict[str, Any]] = []
+
+    def refuse(_command: Any, **options: Any) -> None:
+        asked.append(options)
+        raise FileNotFoundError(2, "No such file")
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    return asked

@@ -195,7 +195,7 @@ class JobFolder:
             known = {field.name for field in fields(Status)}
             return Status(**{name: value for name, value in content.items() if name in known})
         except FileNotFoundError:
-            return Status("queued" if self.is_alive else "prepared")
+            return Status("prepared")
         except (OSError, ValueError, TypeError, AttributeError):
             return Status("running", message="The status file is damaged.")
 

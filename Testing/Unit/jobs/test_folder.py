@@ -1,10 +1,10 @@
 import json
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from processes import refused_starts_on_windows
 from small_disk import files_of_at_most
 
 from SAMFinetuneLogic.errors import InputError, OutputError
@@ -53,14 +53,7 @@ def test_jobs_that_an_earlier_version_noted_are_found_and_its_notes_left_alone(m
 
 
 def test_a_job_is_started_in_the_background_of_windows(make_job, monkeypatch):
-    asked = []
-
-    def refuse(_command, **options):
-        asked.append(options)
-        raise FileNotFoundError(2, "No such file")
-
-    monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setattr(subprocess, "Popen", refuse)
+    asked = refused_starts_on_windows(monkeypatch)
     with pytest.raises(OutputError, match="Cannot start"):
         launch(make_job())
     assert popen_options(detached=True).items() <= asked[0].items()

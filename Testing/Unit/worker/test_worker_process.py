@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from processes import alive
+from processes import alive, refused_starts_on_windows
 
 from SAMFinetuneLogic.errors import Cancelled, ModelError
 from SAMFinetuneLogic.imaging.axes import SliceIndex
@@ -74,14 +74,7 @@ def test_a_python_that_cannot_start_is_a_clear_error(new_client, ask, tmp_path):
 
 
 def test_on_windows_the_process_is_started_behind_the_user_interface(new_client, ask, monkeypatch):
-    asked = []
-
-    def refuse(_command, **options):
-        asked.append(options)
-        raise FileNotFoundError(2, "No such file")
-
-    monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setattr(subprocess, "Popen", refuse)
+    asked = refused_starts_on_windows(monkeypatch)
     polled = new_client()
     task = polled.client.predict(*ask(4, (20, 20)))
     polled.until(lambda: task.finished)
