@@ -79,6 +79,11 @@ class SliceImage:
         """The windowed pixels, uint8 (rows, cols) or (rows, cols, 3)."""
         return self.window.to_uint8(self.pixels)
 
+    def to_gray(self) -> np.ndarray:
+        """The windowed pixels as one value each from 0 to 255, (rows, cols): of colours the mean."""
+        pixels = self.to_uint8()
+        return pixels if pixels.ndim == 2 else pixels.mean(axis=2)
+
     @cached_property
     def content_hash(self) -> str:
         """Hash of the pixels' values, shape and type: the same image at another place in memory has the same."""

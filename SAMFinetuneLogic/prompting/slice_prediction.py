@@ -8,14 +8,17 @@ import torch
 from scipy import ndimage
 
 from SAMFinetuneLogic.errors import InputError
+from SAMFinetuneLogic.prompting.box_look import look_into_box
 from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.click_scales import look_around_click, looks_around_click, rated_by_agreement
-from SAMFinetuneLogic.prompting.corrections import look_around_earlier
-from SAMFinetuneLogic.prompting.crops import click_pixels
+from SAMFinetuneLogic.prompting.corrections import answer_clicks, corrects
 from SAMFinetuneLogic.prompting.islands import without_islands
 from SAMFinetuneLogic.prompting.placement import STROKE_LOGIT, SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
-from SAMFinetuneLogic.prompting.refine import look_into_box, refine, refine_others
+from SAMFinetuneLogic.prompting.refine import refine, refine_others
+
+MOST_SINGLY = 5
+"""Of clicks that come at once, at most so many are given one after another, and then all."""
 
 
 def predict_slice(
@@ -54,6 +57,8 @@ def predict_slice(
         answers = [(_predict_part(predictor, embedded, part, None, refine_small), part) for part in _parts(prompts)]
         return _union([without_islands(answer, part) for answer, part in answers])
     mask_prompt = _mask_prompt(predictor, embedded, prompts, feedback)
+    if refine_small and mask_prompt is None and corrects(predictor, prompts):
+        return _one_after_another(predictor, embedded, prompts)
     answer = _predict_part(predictor, embedded, prompts, mask_prompt, refine_small)
     looked = mask_prompt is None and looks_around_click(predictor, prompts)
     if refine_small and refine_alternatives and not len(prompts.boxes) and not looked:
@@ -89,22 +94,24 @@ def _predict_part(
     drawn = prompts.strokes is not None or prompts.mask is not None
     if mask_prompt is None or drawn or not len(prompts.points):
         return ask(mask_prompt)
-    best = look_around_earlier(predictor, embedded, prompts, mask_prompt) if refine_small else None
-    # The earlier mask may lead astray: the whole slice, or the clicks alone, may say it better.
-    for mask in (mask_prompt, None):
-        if best is not None and _honoured(best, prompts) == len(prompts.points):
-            break
-        other = ask(mask)
-        if best is None or _honoured(other, prompts) > _honoured(best, prompts):
-            best = other
-    assert best is not None
-    return best
+    return answer_clicks(predictor, embedded, prompts, mask_prompt, ask, refine_small)
 
 
-def _honoured(answer: Candidates, prompts: SlicePrompts) -> int:
-    """How many clicks agree with the chosen mask: positive ones lie in it, negative ones do not."""
-    pixels = click_pixels(prompts.points, answer.mask.shape)
-    return int(np.count_nonzero(answer.mask[pixels[:, 0], pixels[:, 1]] == (prompts.labels == 1)))
+def _one_after_another(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts) -> Candidates:
+    """The answer to several clicks that came at once: as if they had come one after another, a positive one first.
+
+    A network with a coarse input looks where it found something before, and so must have found something. Of many
+    clicks only the first few are given singly.
+    """
+    lead = int(np.flatnonzero(prompts.labels == 1)[0])
+    order = [lead, *(n for n in range(len(prompts.points)) if n != lead)]
+    feedback: np.ndarray | None = None
+    counts = [*range(1, min(len(order), MOST_SINGLY + 1)), len(order)]
+    for count in counts:
+        part = SlicePrompts(prompts.points[order[:count]], prompts.labels[order[:count]])
+        answer = predict_slice(predictor, embedded, part, feedback)
+        feedback = answer.mask_logits
+    return answer
 
 
 def _mask_prompt(

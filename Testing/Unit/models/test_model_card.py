@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 import SAMFinetuneLogic
 from SAMFinetuneLogic.models.compact_encoder import PIXEL_CHANNELS, STRIDE
-from SAMFinetuneLogic.prompting import crops, islands, refine
+from SAMFinetuneLogic.prompting import box_look, crops, islands, refine
 from SAMFinetuneLogic.synthetic.training import LOG_STEPS
 
 RESOURCES = Path(SAMFinetuneLogic.__file__).parent / "resources"
@@ -41,7 +41,7 @@ def test_size_and_input_are_those_of_the_file(card, stored):
 
 
 def test_closer_looks_and_islands_are_those_of_the_code(card):
-    assert f"an input of {refine.BOX_INPUT} x {refine.BOX_INPUT} pixels" in card
+    assert f"an input of {box_look.BOX_INPUT} x {box_look.BOX_INPUT} pixels" in card
     assert f"about a box on a crop {crops.BOX_MARGIN} times as large" in card
     assert f"a crop {refine.CORRECTED_MARGIN} times as large" in card
     assert "islands of less than a twentieth of the largest part" in card and islands.SHARE == 1 / 20

@@ -10,9 +10,11 @@ from sharp_eyes import SharpEyes, ask, dice, disc
 
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.windows import Window
+from SAMFinetuneLogic.models.loading import load_model
+from SAMFinetuneLogic.prompting.closer_look import as_mask_prompts
 from SAMFinetuneLogic.prompting.corrections import look_around_earlier
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
-from SAMFinetuneLogic.prompting.refine import as_mask_prompts
+from SAMFinetuneLogic.prompting.predictor import SlicePredictor
 from SAMFinetuneLogic.prompting.slice_image import SliceImage
 from SAMFinetuneLogic.prompting.slice_prediction import predict_slice
 
@@ -46,7 +48,7 @@ def test_several_clicks_bring_a_coarse_network_closer():
     assert not ask(truth)[1].refined
     eyes = SharpEyes()
     answer = two_clicks(eyes, truth)
-    crop = eyes.asked[1].embedded.image.crop
+    crop = eyes.asked[-1].embedded.image.crop
     assert answer.refined and 1.5 * 189 <= crop.rows < 1.5 * 224 * 2**0.5 + 1
     assert dice(answer.mask, truth) > 0.97
 
@@ -162,3 +164,48 @@ def test_scribbles_are_drawn_on_the_whole_slice():
     prompts = SlicePrompts(np.array([[200.0, 250.0]]), np.array([1]), strokes=strokes)
     predict_slice(eyes, eyes.embed(image), prompts, low_resolution(truth))
     assert eyes.asked[0].embedded.image.crop is None
+
+
+class LedAstray(SharpEyes):
+    """At first finds a few pixels around the first click, later what is bright."""
+
+    def predict(self, embedded, points, labels, box=None, mask_logits=None, multimask=None):
+        found = super().predict(embedded, points, labels, box, mask_logits, multimask)
+        if len(self.asked) > 1:
+            return found
+        near = disc(embedded.image.shape, points[0], 8)
+        return replace(found, slice_logits=np.where(near, 5.0, -5.0)[None].astype(np.float32))
+
+
+def test_a_second_click_is_also_asked_by_itself_where_the_answer_changes_much():
+    truth = disc((512, 512), (200, 250), 60)
+    eyes = LedAstray()
+    answer = two_clicks(eyes, truth, low_resolution(truth))
+    assert dice(answer.mask, truth) > 0.95
+    assert eyes.asked[0].mask is not None and any(question.mask is None for question in eyes.asked)
+
+
+def test_a_second_click_that_changes_little_costs_one_question():
+    truth = disc((512, 512), (200, 250), 60)
+    eyes = SharpEyes()
+    two_clicks(eyes, truth, low_resolution(truth))
+    assert len(eyes.asked) == 1
+
+
+def test_clicks_that_come_at_once_are_answered_as_one_after_another():
+    model = load_model("samfinetune_default", device="cpu")
+    rng = np.random.default_rng(0)
+    gray = 90 + 60 * disc((160, 160), (70, 80), 34) + 50 * disc((160, 160), (75, 90), 9) + rng.normal(0, 6, (160, 160))
+    image = SliceImage(gray.astype(np.float32), (1.0, 1.0), SliceIndex("k", 0), Window(40.0, 260.0, "as_is"))
+    predictor = SlicePredictor(model)
+    embedded = predictor.embed(image)
+    points = np.array([[20.0, 20.0], [60.0, 70.0], [95.0, 90.0], [75.0, 90.0]])
+    labels = np.array([0, 1, 1, 1])
+    at_once = predict_slice(predictor, embedded, SlicePrompts(points, labels))
+    answer, feedback = None, None
+    for taken in ([1], [1, 0], [1, 0, 2], [1, 0, 2, 3]):  # a positive one first
+        answer = predict_slice(predictor, embedded, SlicePrompts(points[taken], labels[taken]), feedback)
+        feedback = answer.mask_logits
+    np.testing.assert_array_equal(at_once.mask, answer.mask)
+    np.testing.assert_array_equal(at_once.mask_logits, answer.mask_logits)
+    assert dice(at_once.mask, disc((160, 160), (70, 80), 34)) > 0.9

@@ -12,11 +12,12 @@ from sharp_eyes import SharpEyes, ask, dice, disc
 
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.windows import Window
+from SAMFinetuneLogic.prompting.box_look import look_into_box
 from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.crops import MIN_CROP_PIXELS, crop_around, crop_around_box, object_bounds
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import SlicePredictor
-from SAMFinetuneLogic.prompting.refine import look_into_box, refine, refine_others
+from SAMFinetuneLogic.prompting.refine import refine, refine_others
 from SAMFinetuneLogic.prompting.slice_image import SliceImage
 
 
