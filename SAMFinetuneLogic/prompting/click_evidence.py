@@ -34,7 +34,7 @@ _ROUNDS = 6
 def look_at_gray_values(
     predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts, answer: Candidates
 ) -> Candidates:
-    """The answer to several clicks, its chosen mask corrected by the gray values.
+    """The answer to several clicks, or to clicks and a box, its chosen mask corrected by the gray values.
 
     What the next click starts from, the low resolution logits, is the mean of the network's answer and the corrected
     one: on the development data better than either.
@@ -46,11 +46,12 @@ def look_at_gray_values(
         answer: the network's.
 
     Returns:
-        ``answer`` itself for a single click, with other prompts than clicks, where the network's input is fine, and
-        where the gray values say nothing.
+        ``answer`` itself for a single click or a box alone, with scribbles and masks, where the network's input is
+        fine, and where the gray values say nothing.
     """
-    others = len(prompts.boxes) or prompts.strokes is not None or prompts.mask is not None
-    if len(prompts.points) < 2 or others or not sees_coarsely(predictor):
+    drawn = prompts.strokes is not None or prompts.mask is not None
+    corrected_by_clicks = len(prompts.points) > 0 and len(prompts.points) + len(prompts.boxes) > 1
+    if drawn or not corrected_by_clicks or not sees_coarsely(predictor):
         return answer
     found = answer.slice_logits[answer.chosen]
     corrected = with_clicks_and_gray_values(embedded.image.to_gray(), prompts.points, prompts.labels, found)

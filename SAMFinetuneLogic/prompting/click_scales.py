@@ -23,8 +23,7 @@ FEWEST_PIXELS = 20
 CLEARLY_BETTER = 0.05
 """By so much must the predicted IoU of the first crop's answer be above the slice's. On the development data, with any
 such step from 0 to 0.1, one click gains 0.04 to 0.05 in Dice."""
-AGREEMENT_WEIGHT = 0.7
-USUAL_AGREEMENT = 0.75
+AGREEMENT_WEIGHT, RATING_POWER = 0.9, 0.65
 LARGER = 1.4
 """A candidate is called larger than another from so many times its area on."""
 
@@ -74,10 +73,10 @@ def rated_by_agreement(answer: Candidates) -> Candidates:
     """The candidates with their predicted IoUs lowered as far as the candidates differ, and none above the first.
 
     The network expects too much of its answers on crops, and of the alternatives most of all; but where all scales find
-    the same, it is sure. So three tenths of each predicted IoU stay as they are, and seven are multiplied by the mean
-    IoU with the other candidates, all of it scaled so that an agreement of 0.75 changes nothing. On the development
-    data, Spearman's correlation with the true IoU rises from 0.48 to 0.56, that among the alternatives of one
-    structure from 0.15 to 0.43, and the mean comes to lie near the true one.
+    the same, it is right. So a tenth of each predicted IoU stays as it is, and the rest is multiplied by the mean IoU
+    with the other candidates; the power keeps their order and brings the mean near the true one. On the development
+    data, Spearman's correlation with the true IoU rises from 0.48 to 0.57, that among the alternatives of one
+    structure from 0.15 to 0.45.
     """
     if answer.count < 2:
         return answer
@@ -85,9 +84,8 @@ def rated_by_agreement(answer: Candidates) -> Candidates:
     agreement = [
         np.mean([iou(mask, other) for other in np.delete(masks, number, 0)]) for number, mask in enumerate(masks)
     ]
-    weights = (1 - AGREEMENT_WEIGHT) + AGREEMENT_WEIGHT * np.array([*agreement, USUAL_AGREEMENT])
-    factors = (weights[:-1] / weights[-1]).astype(answer.predicted_iou.dtype)
-    rated = np.minimum(answer.predicted_iou * factors, 1)
+    share = (1 - AGREEMENT_WEIGHT) + AGREEMENT_WEIGHT * np.array(agreement)
+    rated = np.power(np.clip(answer.predicted_iou, 0, 1) * share, RATING_POWER).astype(answer.predicted_iou.dtype)
     return replace(answer, predicted_iou=np.minimum(rated, rated[answer.chosen]))
 
 

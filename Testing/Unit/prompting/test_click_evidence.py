@@ -17,6 +17,7 @@ SHAPE = (80, 96)
 ROWS, COLS = np.indices(SHAPE)
 ELLIPSE = ((ROWS - 39.5) / 20) ** 2 + ((COLS - 49.5) / 26) ** 2 <= 1
 NOTCHED = ELLIPSE & ~((ROWS < 38) & (COLS > 52))
+BOX = np.array([[20.0, 24.0, 59.0, 75.0]])
 POINTS, LABELS = np.array([[45.0, 40.0], [28.0, 60.0]]), np.array([1, 0])
 
 
@@ -125,16 +126,24 @@ def test_the_chosen_mask_is_corrected_and_half_of_it_fed_back():
     assert found.score == answer.score
 
 
+def test_a_click_after_a_box_is_a_correction():
+    eyes = SharpEyes()
+    embedded = embedded_picture(eyes)
+    answer = two_answers(eyes, embedded).choose(0)
+    found = look_at_gray_values(eyes, embedded, SlicePrompts(POINTS[1:], LABELS[1:], BOX), answer)
+    assert dice(answer.mask, NOTCHED) < 0.9 < 0.94 < dice(found.mask, NOTCHED)
+
+
 @pytest.mark.parametrize(
     "prompts",
     [
         SlicePrompts(POINTS[:1], LABELS[:1]),
-        SlicePrompts(POINTS, LABELS, np.array([[20.0, 24.0, 59.0, 75.0]])),
+        SlicePrompts(boxes=BOX),
         SlicePrompts(POINTS, LABELS, mask=np.ones(SHAPE, dtype=bool)),
         SlicePrompts(POINTS, LABELS, strokes=np.zeros(SHAPE, dtype=np.float32)),
     ],
 )
-def test_only_several_clicks_and_nothing_else_are_looked_at(prompts):
+def test_a_single_prompt_and_what_is_drawn_are_left_alone(prompts):
     eyes = SharpEyes()
     embedded = embedded_picture(eyes)
     answer = two_answers(eyes, embedded)

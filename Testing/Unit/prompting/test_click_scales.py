@@ -133,8 +133,9 @@ def test_what_the_scales_do_not_agree_on_is_rated_lower():
     logits[0, :2], logits[1, :2], logits[2, :1] = 5.0, 5.0, 5.0  # 8, 8 and 4 pixels: IoU 1 and 0.5
     answer = Candidates(logits, np.zeros((3, 2, 2), np.float32), np.array([0.8, 0.9, 0.6], dtype=np.float32))
     rated = rated_by_agreement(answer)
-    # The mean IoU with the others is 0.75, 0.75 and 0.5; at 0.75 nothing changes, and none comes above the first.
-    np.testing.assert_allclose(rated.predicted_iou, [0.8, 0.8, 0.6 * (0.3 + 0.7 * 0.5) / (0.3 + 0.7 * 0.75)], rtol=1e-6)
+    # The mean IoU with the others is 0.75, 0.75 and 0.5; none comes above the first.
+    first, last = (0.8 * (0.1 + 0.9 * 0.75)) ** 0.65, (0.6 * (0.1 + 0.9 * 0.5)) ** 0.65
+    np.testing.assert_allclose(rated.predicted_iou, [first, first, last], rtol=1e-6)
     np.testing.assert_array_equal(rated.slice_logits, answer.slice_logits)
     only = Candidates(logits[:1], np.zeros((1, 2, 2), np.float32), np.array([0.8], dtype=np.float32))
     assert rated_by_agreement(only) is only
