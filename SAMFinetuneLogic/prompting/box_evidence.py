@@ -14,6 +14,7 @@ import numpy as np
 from scipy import special
 
 from SAMFinetuneLogic.metrics import box_iou, iou, tight_box
+from SAMFinetuneLogic.prompting.crops import box_pixels
 from SAMFinetuneLogic.prompting.gray_evidence import GrayRegion
 
 MARGIN = 0.15
@@ -22,8 +23,6 @@ _TRUST, _MAX_TRUST = 0.5, 3.0
 """The network's logits count so much, and at most so far;"""
 _ALTERNATIVE_TRUST = 0.25
 """half of that where another answer is looked for."""
-_OUTSIDE, _OUTSIDE_SLOPE = 1.0, 40.0
-"""Log-odds against what lies outside of the box, and more per side of the box: drawn boxes are a little wrong."""
 _ROUNDS = 8
 _ALTERNATIVE_ROUNDS = 5
 _SAME = 0.8
@@ -33,19 +32,22 @@ _LEAST_EXTENT = 0.5
 _ALTERNATIVES = 3
 
 
-def with_gray_values(gray: np.ndarray, box: np.ndarray, logits: np.ndarray) -> list[np.ndarray]:
+def with_gray_values(
+    gray: np.ndarray, box: np.ndarray, logits: np.ndarray, spacing: tuple[float, float] = (1.0, 1.0)
+) -> list[np.ndarray]:
     """The answer to a box, corrected by the gray values, and other answers that they allow.
 
     Args:
         gray: (rows, cols), any values.
         box: (row0, col0, row1, col1), centres of the first and last pixels.
         logits: float32 (rows, cols), the network's answer.
+        spacing: (row_mm, col_mm).
 
     Returns:
         float32 (rows, cols) logits each: the corrected answer, then up to three alternatives that differ from it and
         fill the box, the most plausible first. A box without any contrast in it leaves the answer as it is.
     """
-    region = _Box(gray, box, logits)
+    region = _Box(gray, box, logits, spacing)
     if not region.has_contrast:
         return [logits]
     corrected = region.corrected()
@@ -60,18 +62,14 @@ def with_gray_values(gray: np.ndarray, box: np.ndarray, logits: np.ndarray) -> l
 class _Box(GrayRegion):
     """The part of an image in and around a box."""
 
-    def __init__(self, gray: np.ndarray, box: np.ndarray, logits: np.ndarray) -> None:
-        shape = np.array(gray.shape)
-        first, last = np.floor(box[:2] + 0.5).astype(int), np.floor(box[2:] + 0.5).astype(int)
-        first, last = np.clip(first, 0, shape - 1), np.clip(last, 0, shape - 1)
+    def __init__(self, gray: np.ndarray, box: np.ndarray, logits: np.ndarray, spacing: tuple[float, float]) -> None:
+        first, last = box_pixels(box, gray.shape)
         sides = last - first + 1
         margin = np.maximum(3, MARGIN * sides).astype(int)
-        low, high = np.maximum(first - margin, 0), np.minimum(last + margin + 1, shape)
-        super().__init__(gray, logits, low, high, float(sides.max()))
-        away = [_distance(low[n], high[n], first[n], last[n]) / sides[n] for n in range(2)]
-        distance = self.reduced(np.maximum(away[0][:, None], away[1][None]))
-        self._inside = distance < 0.5 / sides.max()
-        self._against = np.where(self._inside, 0.0, _OUTSIDE + _OUTSIDE_SLOPE * distance)
+        low, high = np.maximum(first - margin, 0), np.minimum(last + margin + 1, gray.shape)
+        super().__init__(gray, logits, spacing, low, high, sides)
+        self._against = self.against_outside(first, last)
+        self._inside = self._against == 0
         self.has_contrast = self.has_contrast and bool(self._inside.any())
 
     def corrected(self) -> np.ndarray:
@@ -112,9 +110,3 @@ class _Box(GrayRegion):
         if not mask.any():
             return 0.0
         return box_iou(np.array(tight_box(mask)), np.array(tight_box(self._inside)))
-
-
-def _distance(low: int, high: int, first: int, last: int) -> np.ndarray:
-    """Of each pixel from ``low`` to before ``high`` from the range from ``first`` to ``last``."""
-    at = np.arange(low, high)
-    return np.maximum(np.maximum(first - at, at - last), 0).astype(float)

@@ -67,7 +67,7 @@ def _with_gray_values(
     An alternative is rated by the IoU that the network's probabilities let expect. Without contrast all stays.
     """
     answer = logits[0]
-    corrected, *others = with_gray_values(image.to_gray(), box, answer)
+    corrected, *others = with_gray_values(image.gray, box, answer, image.spacing)
     if corrected is answer:
         return logits, ratings
     probability = special.expit(answer)

@@ -34,10 +34,12 @@ times the Dice with the one before. Any weight from 1 to 3 does it."""
 
 
 def corrects(predictor: SlicePredictor, prompts: SlicePrompts) -> bool:
-    """Whether these are several clicks and nothing else, one of them positive, on a network with a coarse input."""
-    alone = not len(prompts.boxes) and prompts.strokes is None and prompts.mask is None
-    several = len(prompts.points) > 1 and bool((prompts.labels == 1).any())
-    return alone and several and "mask" in predictor.model.entry.prompts and sees_coarsely(predictor)
+    """Whether there are clicks that correct what another one or a box means, on a network with a coarse input."""
+    drawn = prompts.strokes is not None or prompts.mask is not None
+    several = len(prompts.points) > 0 and len(prompts.points) + len(prompts.boxes) > 1
+    if drawn or not several or not prompts.has_target:
+        return False
+    return "mask" in predictor.model.entry.prompts and sees_coarsely(predictor)
 
 
 def answer_clicks(
@@ -77,7 +79,8 @@ def answer_clicks(
         if best is None or _honoured(other, prompts) > _honoured(best, prompts):
             best = other
     assert best is not None
-    if not look_closer or len(prompts.points) != 2 or not corrects(predictor, prompts):
+    second = len(prompts.points) == 2 and not len(prompts.boxes) and corrects(predictor, prompts)
+    if not look_closer or not second:
         return best
     before = earlier_logits(embedded, earlier) > 0
     if _honoured(best, prompts) == 2 and dice(best.mask, before) >= SIMILAR:

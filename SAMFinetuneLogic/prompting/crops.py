@@ -50,6 +50,13 @@ def click_pixels(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.clip(np.floor(points + 0.5).astype(int), 0, np.array(shape) - 1)
 
 
+def box_pixels(box: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The first and the last pixel (row, col) of a box (row0, col0, row1, col1) on a slice of ``shape``."""
+    limits = np.array(shape) - 1
+    first, last = (np.floor(np.asarray(corner) + 0.5).astype(int) for corner in (box[:2], box[2:]))
+    return np.clip(first, 0, limits), np.clip(last, 0, limits)
+
+
 def crop_around(bounds: Bounds, shape: tuple[int, int], spacing: tuple[float, float], margin: float = MARGIN) -> Crop:
     """The crop of a slice around an object, square in mm where the slice is large enough.
 

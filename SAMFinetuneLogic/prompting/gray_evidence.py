@@ -13,11 +13,13 @@ MAX_LOGIT = 20.0
 _MAX_SIDE = 96
 """Cells of the longer side of what is looked at; a finer image is averaged."""
 _SMOOTH = 1 / 80
-"""Of the structure's longer side, at least half a cell: by so much gray values and evidence are smoothed."""
+"""Of the structure's longer side: by so much gray values and evidence are smoothed, at least by half a cell."""
 _LEVELS = 32
 _LEVEL_SMOOTH = 1.5
 _PRIOR_PIXELS = 4.0
 """What every histogram holds before anything is counted."""
+_OUTSIDE, _OUTSIDE_SLOPE = 1.0, 40.0
+"""Log-odds against what lies outside of a box, and more per side of the box."""
 _NEIGHBOURS = 2.0
 """Log-odds for a cell all of whose neighbours are inside,"""
 _NEIGHBOURHOOD = 2.0
@@ -27,12 +29,16 @@ _NEIGHBOURHOOD = 2.0
 class GrayRegion:
     """The part of an image in and around a structure, on cells of at most 96 a side.
 
+    Cells are square in mm, but never smaller than a pixel along either axis: thick slices seen from the side keep all
+    their rows.
+
     Args:
         gray: (rows, cols), any values.
         logits: float32 (rows, cols), the network's answer.
+        spacing: (row_mm, col_mm).
         low: the part's first row and column,
         high: and those after its last ones.
-        side: the structure's longer side in pixels.
+        sides: the structure's rows and columns.
 
     Attributes:
         cells: (rows, cols) of the part's cells.
@@ -41,12 +47,22 @@ class GrayRegion:
         has_contrast: whether the gray values differ at all.
     """
 
-    def __init__(self, gray: np.ndarray, logits: np.ndarray, low: np.ndarray, high: np.ndarray, side: float) -> None:
+    def __init__(
+        self,
+        gray: np.ndarray,
+        logits: np.ndarray,
+        spacing: tuple[float, float],
+        low: np.ndarray,
+        high: np.ndarray,
+        sides: np.ndarray,
+    ) -> None:
         self._logits, self._low, self._lengths = logits, low, high - low
         self._place = slice(low[0], high[0]), slice(low[1], high[1])
-        scale = min(1.0, _MAX_SIDE / float(self._lengths.max()))
-        self.cells = tuple(int(n) for n in np.maximum(1, np.round(self._lengths * scale)))
-        self._sigma = max(0.5, _SMOOTH * scale * side)
+        size = self._lengths * np.array(spacing)
+        cells = np.minimum(self._lengths, np.maximum(1, np.round(size * _MAX_SIDE / size.max())))
+        self.cells = tuple(int(n) for n in cells)
+        cell = size / cells
+        self._sigma = max(0.5 * float(cell.min()), _SMOOTH * float((sides * spacing).max())) / cell
         values = ndimage.gaussian_filter(self.reduced(gray[self._place]), self._sigma)
         self.has_contrast = bool(np.ptp(values) > 0)
         ranks = np.searchsorted(np.sort(values, axis=None), values, side="right") - 1
@@ -76,6 +92,18 @@ class GrayRegion:
         smooth = ndimage.gaussian_filter1d(counted, _LEVEL_SMOOTH, mode="nearest") + _PRIOR_PIXELS / _LEVELS
         return smooth / smooth.sum()
 
+    def against_outside(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """Log-odds of each cell against what lies outside of a box: drawn boxes are a little wrong.
+
+        Args:
+            first: the box's first row and column on the image,
+            last: and its last ones.
+        """
+        sides, high = last - first + 1, self._low + self._lengths
+        away = [_distance(self._low[n], high[n], first[n], last[n]) / sides[n] for n in range(2)]
+        distance = self.reduced(np.maximum(away[0][:, None], away[1][None]))
+        return np.where(distance < 0.5 / sides.max(), 0.0, _OUTSIDE + _OUTSIDE_SLOPE * distance)
+
     def cells_of(self, pixels: np.ndarray) -> np.ndarray:
         """The cells (N, 2) that pixels (N, 2) of the image lie in, which are to be in the part."""
         return np.floor((pixels - self._low + 0.5) * self.cells / self._lengths).astype(int)
@@ -89,6 +117,12 @@ class GrayRegion:
     def reduced(self, plane: np.ndarray) -> np.ndarray:
         """Values on the part's pixels as means on its cells."""
         return _resized(plane, self.cells)
+
+
+def _distance(low: int, high: int, first: int, last: int) -> np.ndarray:
+    """Of each pixel from ``low`` to before ``high`` from the range from ``first`` to ``last``."""
+    at = np.arange(low, high)
+    return np.maximum(np.maximum(first - at, at - last), 0).astype(float)
 
 
 def _resized(plane: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

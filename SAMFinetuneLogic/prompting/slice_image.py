@@ -79,7 +79,8 @@ class SliceImage:
         """The windowed pixels, uint8 (rows, cols) or (rows, cols, 3)."""
         return self.window.to_uint8(self.pixels)
 
-    def to_gray(self) -> np.ndarray:
+    @cached_property
+    def gray(self) -> np.ndarray:
         """The windowed pixels as one value each from 0 to 255, (rows, cols): of colours the mean."""
         pixels = self.to_uint8()
         return pixels if pixels.ndim == 2 else pixels.mean(axis=2)

@@ -17,7 +17,7 @@ from SAMFinetuneLogic.prompting.placement import STROKE_LOGIT, SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
 from SAMFinetuneLogic.prompting.refine import refine, refine_others
 
-MOST_SINGLY = 5
+MOST_SINGLY = 3
 """Of clicks that come at once, at most so many are given one after another, and then all."""
 
 
@@ -37,6 +37,9 @@ def predict_slice(
     the one candidate, with the lowest of the predicted IoUs. Mask prompts are not used then, since each of them
     would speak of all parts at once.
 
+    A network with a coarse input answers clicks that come at once as if they had come one after another: up to four
+    questions, and as a rule one closer look for each of them.
+
     Args:
         predictor: the model.
         embedded: the slice.
@@ -44,7 +47,8 @@ def predict_slice(
         feedback: (h, w) low resolution logits of the mask chosen before; it takes the place of the user's mask.
         refine_small: look closer: at small structures and into boxes (:mod:`SAMFinetuneLogic.prompting.refine`), at
             several scales (:mod:`SAMFinetuneLogic.prompting.click_scales`), and at what is corrected
-            (:mod:`SAMFinetuneLogic.prompting.corrections`).
+            (:mod:`SAMFinetuneLogic.prompting.corrections`), and at the gray values around it
+            (:mod:`SAMFinetuneLogic.prompting.click_evidence`).
         refine_alternatives: look as closely at the candidates that are not chosen, for who wants to see them.
 
     Raises:
@@ -54,12 +58,10 @@ def predict_slice(
     if not prompts.has_target and feedback is None:
         raise InputError("Negative points alone do not say what to segment: add a positive point or a box.")
     if len(prompts.boxes) > 1:
-        answers = [(_predict_part(predictor, embedded, part, None, refine_small), part) for part in _parts(prompts)]
+        answers = [(_answer(predictor, embedded, part, None, refine_small), part) for part in _parts(prompts)]
         return _union([without_islands(answer, part) for answer, part in answers])
     mask_prompt = _mask_prompt(predictor, embedded, prompts, feedback)
-    if refine_small and mask_prompt is None and corrects(predictor, prompts):
-        return _one_after_another(predictor, embedded, prompts)
-    answer = _predict_part(predictor, embedded, prompts, mask_prompt, refine_small)
+    answer = _answer(predictor, embedded, prompts, mask_prompt, refine_small)
     looked = mask_prompt is None and looks_around_click(predictor, prompts)
     if refine_small and refine_alternatives and not len(prompts.boxes) and not looked:
         answer = refine_others(predictor, embedded, prompts, answer)
@@ -67,6 +69,34 @@ def predict_slice(
     if prompts.mask is not None and "mask" not in predictor.model.entry.prompts:
         notice = f"{predictor.model.entry.title} takes no masks; only the other prompts were used."
         return replace(answer, notices=(*answer.notices, notice))
+    return answer
+
+
+def _answer(
+    predictor: SlicePredictor,
+    embedded: EmbeddedSlice,
+    prompts: SlicePrompts,
+    mask_prompt: np.ndarray | None,
+    refine_small: bool,
+) -> Candidates:
+    """The answer to prompts with one box at most; clicks that come at once are answered as one after another.
+
+    A network with a coarse input looks where it found something before, and so must have found something: what a box
+    means, or a positive click. Of many clicks only the first few are given singly.
+    """
+    if not refine_small or mask_prompt is not None or not corrects(predictor, prompts):
+        return _predict_part(predictor, embedded, prompts, mask_prompt, refine_small)
+    order, answer = list(range(len(prompts.points))), None
+    if len(prompts.boxes):
+        answer = _predict_part(predictor, embedded, SlicePrompts(boxes=prompts.boxes), None, refine_small)
+    else:
+        order.sort(key=lambda number: prompts.labels[number] != 1)
+        order[1:] = sorted(order[1:])
+    for count in (*range(1, min(len(order), MOST_SINGLY + 1)), len(order)):
+        part = SlicePrompts(prompts.points[order[:count]], prompts.labels[order[:count]], prompts.boxes)
+        feedback = None if answer is None else answer.mask_logits
+        answer = _predict_part(predictor, embedded, part, feedback, refine_small)
+    assert answer is not None
     return answer
 
 
@@ -95,23 +125,6 @@ def _predict_part(
     if mask_prompt is None or drawn or not len(prompts.points):
         return ask(mask_prompt)
     return answer_clicks(predictor, embedded, prompts, mask_prompt, ask, refine_small)
-
-
-def _one_after_another(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts) -> Candidates:
-    """The answer to several clicks that came at once: as if they had come one after another, a positive one first.
-
-    A network with a coarse input looks where it found something before, and so must have found something. Of many
-    clicks only the first few are given singly.
-    """
-    lead = int(np.flatnonzero(prompts.labels == 1)[0])
-    order = [lead, *(n for n in range(len(prompts.points)) if n != lead)]
-    feedback: np.ndarray | None = None
-    counts = [*range(1, min(len(order), MOST_SINGLY + 1)), len(order)]
-    for count in counts:
-        part = SlicePrompts(prompts.points[order[:count]], prompts.labels[order[:count]])
-        answer = predict_slice(predictor, embedded, part, feedback)
-        feedback = answer.mask_logits
-    return answer
 
 
 def _mask_prompt(

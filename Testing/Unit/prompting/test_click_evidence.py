@@ -102,6 +102,46 @@ def test_a_large_image_is_averaged_and_answers_the_same():
     assert dice(np.kron(small > 0, np.ones((9, 9), dtype=bool)), found > 0) > 0.97
 
 
+def test_thick_slices_seen_from_the_side_keep_their_rows():
+    """60 rows of 5 mm and 512 columns of 0.7 mm: a body of 15 rows."""
+    spacing, (rows, cols) = (5.0, 0.7), np.indices((60, 512))
+    truth = ((rows - 30) / 7.5) ** 2 + ((cols - 250) / 60) ** 2 <= 1
+    gray = 100 + 60.0 * truth + np.random.default_rng(0).normal(0, 8, truth.shape)
+    found = with_clicks_and_gray_values(
+        gray, np.array([[30.0, 250.0], [5.0, 20.0]]), LABELS, believed(truth, strength=2.0), spacing=spacing
+    )
+    assert dice(found > 0, truth) > 0.97
+
+
+def test_what_is_too_thin_for_the_cells_stays_as_it_is():
+    rows, cols = np.indices((512, 512))
+    ring = np.abs(np.hypot(rows - 255, cols - 255) - 180) < 2
+    answer = np.where(ring, 3.0, -3.0).astype(np.float32)
+    gray = 100 + 60.0 * ring + np.random.default_rng(0).normal(0, 8, ring.shape)
+    assert with_clicks_and_gray_values(gray, np.array([[75.0, 255.0]]), np.array([1]), answer) is answer
+
+
+def test_what_lies_outside_of_a_box_is_not_the_structure():
+    """A bright bar goes on beyond the box."""
+    bar = (np.abs(ROWS - 40) < 12) & (COLS < 80)
+    box = np.array([28.0, 10.0, 52.0, 50.0])
+    answer = believed(bar & (COLS >= 10) & (COLS <= 50), strength=1.0)
+    points = np.array([[40.0, 30.0]])
+    without = with_clicks_and_gray_values(picture(bar), points, LABELS[:1], answer) > 0
+    within = with_clicks_and_gray_values(picture(bar), points, LABELS[:1], answer, box) > 0
+    assert without[:, 53:].sum() > 100 > 20 > within[:, 53:].sum()
+    assert dice(within, bar & (COLS >= 10) & (COLS <= 50)) > 0.95
+
+
+def test_what_is_fed_back_is_never_empty():
+    eyes = SharpEyes()
+    embedded = embedded_picture(eyes)
+    sure_of_nothing = np.where(ELLIPSE & (COLS < 40), 0.5, -60.0)[None].astype(np.float32)
+    answer = Candidates(sure_of_nothing, np.zeros((1, 16, 16), np.float32), np.array([0.8], dtype=np.float32))
+    found = look_at_gray_values(eyes, embedded, SlicePrompts(POINTS, LABELS), answer)
+    assert found.mask.any() and (found.mask_logits > 0).any()
+
+
 def embedded_picture(eyes):
     window = Window(0.0, 255.0, "as_is")
     return eyes.embed(SliceImage(picture(NOTCHED).astype(np.float32), (1.0, 1.0), SliceIndex("k", 0), window))
@@ -117,7 +157,7 @@ def test_the_chosen_mask_is_corrected_and_half_of_it_fed_back():
     embedded = embedded_picture(eyes)
     answer = two_answers(eyes, embedded)
     found = look_at_gray_values(eyes, embedded, SlicePrompts(POINTS, LABELS), answer)
-    corrected = with_clicks_and_gray_values(embedded.image.to_gray(), POINTS, LABELS, answer.slice_logits[1])
+    corrected = with_clicks_and_gray_values(embedded.image.gray, POINTS, LABELS, answer.slice_logits[1])
     np.testing.assert_array_equal(found.slice_logits[1], corrected)
     np.testing.assert_array_equal(found.slice_logits[0], answer.slice_logits[0])
     np.testing.assert_array_equal(found.logits[0], answer.logits[0])

@@ -192,20 +192,52 @@ def test_a_second_click_that_changes_little_costs_one_question():
     assert len(eyes.asked) == 1
 
 
-def test_clicks_that_come_at_once_are_answered_as_one_after_another():
-    model = load_model("samfinetune_default", device="cpu")
+CLICKS = SlicePrompts(
+    np.array([[20.0, 20.0], [60.0, 70.0], [95.0, 90.0], [75.0, 90.0], [70.0, 60.0], [120.0, 120.0]]),
+    np.array([0, 1, 1, 1, 1, 0]),
+)
+BOX = np.array([[36.0, 46.0, 104.0, 114.0]])
+
+
+@pytest.fixture(scope="module")
+def default_predictor():
+    return SlicePredictor(load_model("samfinetune_default", device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def organ(default_predictor):
+    """A disc with a brighter one in it, encoded."""
     rng = np.random.default_rng(0)
     gray = 90 + 60 * disc((160, 160), (70, 80), 34) + 50 * disc((160, 160), (75, 90), 9) + rng.normal(0, 6, (160, 160))
-    image = SliceImage(gray.astype(np.float32), (1.0, 1.0), SliceIndex("k", 0), Window(40.0, 260.0, "as_is"))
-    predictor = SlicePredictor(model)
-    embedded = predictor.embed(image)
-    points = np.array([[20.0, 20.0], [60.0, 70.0], [95.0, 90.0], [75.0, 90.0]])
-    labels = np.array([0, 1, 1, 1])
-    at_once = predict_slice(predictor, embedded, SlicePrompts(points, labels))
+    window = Window(40.0, 260.0, "as_is")
+    return default_predictor.embed(SliceImage(gray.astype(np.float32), (1.0, 1.0), SliceIndex("k", 0), window))
+
+
+@pytest.mark.parametrize(
+    ("count", "box", "turns"),
+    [
+        (4, None, ([1], [1, 0], [1, 0, 2], [1, 0, 2, 3])),  # a positive one first
+        (6, None, ([1], [1, 0], [1, 0, 2], [1, 0, 2, 3, 4, 5])),  # only the first few singly
+        (2, BOX, ([], [0], [0, 1])),  # what the box means first
+    ],
+)
+def test_clicks_that_come_at_once_are_answered_as_one_after_another(default_predictor, organ, count, box, turns):
+    boxes = np.zeros((0, 4)) if box is None else box
+    prompts = SlicePrompts(CLICKS.points[:count], CLICKS.labels[:count], boxes)
+    at_once = predict_slice(default_predictor, organ, prompts)
     answer, feedback = None, None
-    for taken in ([1], [1, 0], [1, 0, 2], [1, 0, 2, 3]):  # a positive one first
-        answer = predict_slice(predictor, embedded, SlicePrompts(points[taken], labels[taken]), feedback)
+    for taken in turns:
+        part = SlicePrompts(CLICKS.points[taken], CLICKS.labels[taken], boxes)
+        answer = predict_slice(default_predictor, organ, part, feedback)
         feedback = answer.mask_logits
     np.testing.assert_array_equal(at_once.mask, answer.mask)
     np.testing.assert_array_equal(at_once.mask_logits, answer.mask_logits)
     assert dice(at_once.mask, disc((160, 160), (70, 80), 34)) > 0.9
+
+
+def test_a_fine_input_is_asked_about_all_clicks_at_once():
+    truth = disc((512, 512), (200, 250), 100)
+    eyes = SharpEyes()
+    eyes.model.preprocessing.size = 1024
+    two_clicks(eyes, truth)
+    assert len(eyes.asked) == 1 and len(eyes.asked[0].points) == 2
