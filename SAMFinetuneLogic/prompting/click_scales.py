@@ -86,7 +86,8 @@ def rated_by_agreement(answer: Candidates) -> Candidates:
         np.mean([iou(mask, other) for other in np.delete(masks, number, 0)]) for number, mask in enumerate(masks)
     ]
     share = (1 - AGREEMENT_WEIGHT) + AGREEMENT_WEIGHT * np.array(agreement)
-    rated = np.power(np.clip(answer.predicted_iou, 0, 1) * share, RATING_POWER).astype(answer.predicted_iou.dtype)
+    rated = answer.predicted_iou * share.astype(answer.predicted_iou.dtype)
+    rated = np.sign(rated) * np.abs(rated) ** RATING_POWER  # a network may also predict less than 0
     return replace(answer, predicted_iou=np.minimum(rated, rated[answer.chosen]))
 
 

@@ -1,5 +1,6 @@
 """At which scale one click is answered, with a stand-in for the model whose answers are given for each scale."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -137,6 +138,8 @@ def test_what_the_scales_do_not_agree_on_is_rated_lower():
     first, last = (0.8 * (0.1 + 0.9 * 0.75)) ** 0.65, (0.6 * (0.1 + 0.9 * 0.5)) ** 0.65
     np.testing.assert_allclose(rated.predicted_iou, [first, first, last], rtol=1e-6)
     np.testing.assert_array_equal(rated.slice_logits, answer.slice_logits)
+    below = rated_by_agreement(replace(answer, predicted_iou=np.array([-0.1, -0.2, -0.3], dtype=np.float32)))
+    assert 0 > below.predicted_iou[0] > below.predicted_iou[1] > below.predicted_iou[2]
     only = Candidates(logits[:1], np.zeros((1, 2, 2), np.float32), np.array([0.8], dtype=np.float32))
     assert rated_by_agreement(only) is only
 
