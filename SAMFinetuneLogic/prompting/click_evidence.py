@@ -15,7 +15,7 @@ from scipy import special
 from SAMFinetuneLogic.metrics import dice
 from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.closer_look import as_mask_prompts, sees_coarsely
-from SAMFinetuneLogic.prompting.crops import box_pixels, click_pixels
+from SAMFinetuneLogic.prompting.crops import box_pixels, click_pixels, clicks_honoured
 from SAMFinetuneLogic.prompting.gray_evidence import GrayRegion
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
@@ -52,9 +52,7 @@ def look_at_gray_values(
         ``answer`` itself for a single click or a box alone, with scribbles and masks, where the network's input is
         fine, and where the gray values say nothing.
     """
-    drawn = prompts.strokes is not None or prompts.mask is not None
-    corrected_by_clicks = len(prompts.points) > 0 and len(prompts.points) + len(prompts.boxes) > 1
-    if drawn or not corrected_by_clicks or not sees_coarsely(predictor):
+    if not prompts.corrected_by_clicks or not sees_coarsely(predictor):
         return answer
     found = answer.slice_logits[answer.chosen]
     box = prompts.boxes[0] if len(prompts.boxes) else None
@@ -111,8 +109,5 @@ def with_clicks_and_gray_values(
     for (row, col), label in zip(region.cells_of(clicked[near]), labels[near], strict=True):
         believed[row, col] += _CLICK if label == 1 else -_CLICK
     corrected = region.on_image(region.settle(believed, special.expit(believed), _ROUNDS))
-
-    def honoured(answer: np.ndarray) -> int:
-        return int(np.count_nonzero((answer[clicked[:, 0], clicked[:, 1]] > 0) == (labels == 1)))
-
-    return corrected if (corrected > 0).any() and honoured(corrected) >= honoured(logits) else logits
+    kept, before = (clicks_honoured(answer > 0, points, labels) for answer in (corrected, logits))
+    return corrected if (corrected > 0).any() and kept >= before else logits

@@ -94,7 +94,7 @@ def rated_by_agreement(answer: Candidates) -> Candidates:
 def looks_around_click(predictor: SlicePredictor, prompts: SlicePrompts) -> bool:
     """Whether one positive click is all there is, and the network's input so coarse that its scale matters."""
     alone = len(prompts.points) == 1 and prompts.labels[0] == 1 and not len(prompts.boxes)
-    return alone and prompts.strokes is None and prompts.mask is None and sees_coarsely(predictor)
+    return alone and not prompts.drawn and sees_coarsely(predictor)
 
 
 def _together(first: Candidates, found: list[Candidates], best: Candidates) -> Candidates:

@@ -20,7 +20,7 @@ from SAMFinetuneLogic.prompting.closer_look import (
     on_slice,
     sees_coarsely,
 )
-from SAMFinetuneLogic.prompting.crops import click_pixels, crop_around, object_bounds, touches_inner_sides
+from SAMFinetuneLogic.prompting.crops import clicks_honoured, crop_around, object_bounds, touches_inner_sides
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
 
@@ -35,9 +35,7 @@ times the Dice with the one before. Any weight from 1 to 3 does it."""
 
 def corrects(predictor: SlicePredictor, prompts: SlicePrompts) -> bool:
     """Whether there are clicks that correct what another one or a box means, on a network with a coarse input."""
-    drawn = prompts.strokes is not None or prompts.mask is not None
-    several = len(prompts.points) > 0 and len(prompts.points) + len(prompts.boxes) > 1
-    if drawn or not several or not prompts.has_target:
+    if not prompts.corrected_by_clicks or not prompts.has_target:
         return False
     return "mask" in predictor.model.entry.prompts and sees_coarsely(predictor)
 
@@ -94,9 +92,8 @@ def answer_clicks(
 
 
 def _honoured(answer: Candidates, prompts: SlicePrompts) -> int:
-    """How many clicks agree with the chosen mask: positive ones lie in it, negative ones do not."""
-    pixels = click_pixels(prompts.points, answer.mask.shape)
-    return int(np.count_nonzero(answer.mask[pixels[:, 0], pixels[:, 1]] == (prompts.labels == 1)))
+    """How many clicks agree with the chosen mask."""
+    return clicks_honoured(answer.mask, prompts.points, prompts.labels)
 
 
 def look_around_earlier(

@@ -50,6 +50,18 @@ def click_pixels(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.clip(np.floor(points + 0.5).astype(int), 0, np.array(shape) - 1)
 
 
+def clicks_honoured(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) -> int:
+    """How many clicks agree with a mask (rows, cols): positive ones lie in it, negative ones do not.
+
+    Args:
+        mask: boolean.
+        points: (N, 2), (row, col).
+        labels: (N,), 1 inside and 0 outside of the structure.
+    """
+    pixels = click_pixels(points, mask.shape)
+    return int(np.count_nonzero(mask[pixels[:, 0], pixels[:, 1]] == (labels == 1)))
+
+
 def box_pixels(box: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """The first and the last pixel (row, col) of a box (row0, col0, row1, col1) on a slice of ``shape``."""
     limits = np.array(shape) - 1

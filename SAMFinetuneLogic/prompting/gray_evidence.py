@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage, special
 from torch.nn import functional
 
-MAX_LOGIT = 20.0
+_MAX_LOGIT = 20.0
 _MAX_SIDE = 96
 """Cells of the longer side of what is looked at; a finer image is averaged."""
 _SMOOTH = 1 / 80
@@ -110,8 +110,8 @@ class GrayRegion:
 
     def on_image(self, odds: np.ndarray) -> np.ndarray:
         """Log-odds as logits float32 (rows, cols) on the image; elsewhere what the network says, but not inside."""
-        logits = np.minimum(self._logits, -MAX_LOGIT)
-        logits[self._place] = np.clip(_resized(odds, tuple(self._lengths)), -MAX_LOGIT, MAX_LOGIT)
+        logits = np.minimum(self._logits, -_MAX_LOGIT)
+        logits[self._place] = np.clip(_resized(odds, tuple(self._lengths)), -_MAX_LOGIT, _MAX_LOGIT)
         return logits.astype(np.float32)
 
     def reduced(self, plane: np.ndarray) -> np.ndarray:

@@ -54,6 +54,16 @@ class SlicePrompts:
         return not len(self.points) and not len(self.boxes) and self.mask is None
 
     @property
+    def drawn(self) -> bool:
+        """Whether there are scribbles or a mask of the user's."""
+        return self.strokes is not None or self.mask is not None
+
+    @property
+    def corrected_by_clicks(self) -> bool:
+        """Whether there are clicks that correct what another one or a box means, and nothing drawn."""
+        return not self.drawn and len(self.points) > 0 and len(self.points) + len(self.boxes) > 1
+
+    @property
     def has_target(self) -> bool:
         """Whether anything says where the structure is: negative points alone do not."""
         return bool(self.labels.any()) or len(self.boxes) > 0 or self.mask is not None

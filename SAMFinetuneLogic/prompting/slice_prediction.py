@@ -38,15 +38,16 @@ def predict_slice(
     would speak of all parts at once.
 
     A network with a coarse input answers clicks that come at once as if they had come one after another: up to four
-    questions, and as a rule one closer look for each of them.
+    questions, one more for a box, and as a rule one closer look for each of them.
 
     Args:
         predictor: the model.
         embedded: the slice.
         prompts: in the slice's pixels.
         feedback: (h, w) low resolution logits of the mask chosen before; it takes the place of the user's mask.
-        refine_small: look closer: at small structures and into boxes (:mod:`SAMFinetuneLogic.prompting.refine`), at
-            several scales (:mod:`SAMFinetuneLogic.prompting.click_scales`), and at what is corrected
+        refine_small: look closer: at small structures (:mod:`SAMFinetuneLogic.prompting.refine`), into boxes
+            (:mod:`SAMFinetuneLogic.prompting.box_look`), at several scales
+            (:mod:`SAMFinetuneLogic.prompting.click_scales`), at what is corrected
             (:mod:`SAMFinetuneLogic.prompting.corrections`), and at the gray values around it
             (:mod:`SAMFinetuneLogic.prompting.click_evidence`).
         refine_alternatives: look as closely at the candidates that are not chosen, for who wants to see them.
@@ -90,8 +91,7 @@ def _answer(
     if len(prompts.boxes):
         answer = _predict_part(predictor, embedded, SlicePrompts(boxes=prompts.boxes), None, refine_small)
     else:
-        order.sort(key=lambda number: prompts.labels[number] != 1)
-        order[1:] = sorted(order[1:])
+        order.insert(0, order.pop(int(np.argmax(prompts.labels == 1))))  # the first positive one leads
     for count in (*range(1, min(len(order), MOST_SINGLY + 1)), len(order)):
         part = SlicePrompts(prompts.points[order[:count]], prompts.labels[order[:count]], prompts.boxes)
         feedback = None if answer is None else answer.mask_logits
@@ -121,8 +121,7 @@ def _predict_part(
         answer = look_around_click(predictor, embedded, prompts, first)
         return rated_by_agreement(answer if answer.refined else refine(predictor, embedded, prompts, answer))
 
-    drawn = prompts.strokes is not None or prompts.mask is not None
-    if mask_prompt is None or drawn or not len(prompts.points):
+    if mask_prompt is None or prompts.drawn or not len(prompts.points):
         return ask(mask_prompt)
     return answer_clicks(predictor, embedded, prompts, mask_prompt, ask, refine_small)
 
