@@ -103,7 +103,7 @@ def crop_around_box(box: np.ndarray, shape: tuple[int, int], spacing: tuple[floa
         shape: (rows, cols) of the slice.
         spacing: (row_mm, col_mm).
     """
-    low, high = np.floor(np.asarray(box[:2]) + 0.5).astype(int), np.floor(np.asarray(box[2:]) + 0.5).astype(int)
+    low, high = box_pixels(box, shape)
     side = BOX_MARGIN * float(((high - low + 1) * np.array(spacing)).max())
     lengths = np.maximum(np.round(side / np.array(spacing)).astype(int), high - low + 3)
     lengths = np.minimum(lengths, shape)

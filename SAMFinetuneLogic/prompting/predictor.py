@@ -95,7 +95,7 @@ class SlicePredictor:
 
         Raises:
             ModelError: the model takes none of the prompts given.
-            InputError: no prompts, or labels that do not fit the points.
+            InputError: no prompts, labels that do not fit the points, or a mask of another model's size.
         """
         entry, notices = self.model.entry, []
         if entry.encoder_only:
@@ -116,6 +116,12 @@ class SlicePredictor:
             box = None
         if mask_logits is not None and "mask" not in entry.prompts:
             mask_logits = None  # an earlier mask only refines: without it the answer is still the model's own
+        if mask_logits is not None and tuple(np.shape(mask_logits)[-2:]) != self.model.mask_size:
+            given, wanted = (" x ".join(map(str, size)) for size in (np.shape(mask_logits), self.model.mask_size))
+            raise InputError(
+                f"The earlier mask has {given} values, {entry.title} takes {wanted}: it is another model's, "
+                "click once more without it."
+            )
         if not len(points) and box is None and mask_logits is None:
             raise InputError("There is no prompt that the model can use: click a point or draw a box.")
         ambiguous = len(points) == 1 and box is None and mask_logits is None

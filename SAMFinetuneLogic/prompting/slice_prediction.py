@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from scipy import ndimage
 
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.prompting.box_look import look_into_box
 from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.click_scales import look_around_click, looks_around_click, rated_by_agreement
+from SAMFinetuneLogic.prompting.closer_look import earlier_logits
 from SAMFinetuneLogic.prompting.corrections import answer_clicks, corrects
 from SAMFinetuneLogic.prompting.islands import without_islands
 from SAMFinetuneLogic.prompting.placement import STROKE_LOGIT, SlicePrompts
@@ -136,7 +136,7 @@ def _mask_prompt(
             return feedback
         return transform.mask_to_prompt(prompts.mask, mask_size)[0].cpu().numpy()
     if feedback is not None:
-        base = transform.logits_to_slice(torch.as_tensor(feedback)).cpu().numpy()
+        base = earlier_logits(embedded, feedback)
     elif prompts.mask is not None:
         base = np.where(prompts.mask, STROKE_LOGIT, -STROKE_LOGIT)
     else:

@@ -179,6 +179,15 @@ def test_an_encoder_alone_is_refused(a_sam, make_a_model):
         our_answer(make_a_model(a_sam, encoder_only=True), some_pixels((45, 60)), "one", "no box", None, None)
 
 
+def test_an_earlier_mask_of_another_models_size_is_refused_with_advice(a_model):
+    predictor = SlicePredictor(a_model)
+    embedded = predictor.embed(image_of(some_pixels((50, 60))))
+    own = predictor.predict(embedded, [[20, 31]], [1]).mask_logits
+    with pytest.raises(InputError, match=r"earlier mask has \d+ x \d+ values.*another model's, click once more"):
+        predictor.predict(embedded, [[20, 31]], [1], mask_logits=own[::2, ::2])
+    assert predictor.predict(embedded, [[20, 31]], [1], mask_logits=own[None]).count == 1  # (1, h, w) is fine
+
+
 def test_no_prompt_and_labels_that_do_not_fit_are_refused(a_model):
     predictor = SlicePredictor(a_model)
     embedded = predictor.embed(image_of(some_pixels((45, 60))))
