@@ -9,7 +9,7 @@ from scipy import ndimage
 from SAMFinetuneLogic.errors import InputError
 from SAMFinetuneLogic.prompting.box_look import look_into_box
 from SAMFinetuneLogic.prompting.candidates import Candidates
-from SAMFinetuneLogic.prompting.click_scales import look_around_click, looks_around_click, rated_by_agreement
+from SAMFinetuneLogic.prompting.click_scales import look_around_click, looks_around_click, rated
 from SAMFinetuneLogic.prompting.closer_look import earlier_logits
 from SAMFinetuneLogic.prompting.corrections import answer_clicks, corrects
 from SAMFinetuneLogic.prompting.islands import without_islands
@@ -119,7 +119,8 @@ def _predict_part(
         if mask is not None or not looks_around_click(predictor, prompts):
             return refine(predictor, embedded, prompts, first, mask)
         answer = look_around_click(predictor, embedded, prompts, first)
-        return rated_by_agreement(answer if answer.refined else refine(predictor, embedded, prompts, answer))
+        answer = answer if answer.refined else refine(predictor, embedded, prompts, answer)
+        return rated(answer, prompts.points[0], embedded.image.spacing)
 
     if mask_prompt is None or prompts.drawn or not len(prompts.points):
         return ask(mask_prompt)

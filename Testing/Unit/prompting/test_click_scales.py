@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.windows import Window
@@ -15,7 +16,7 @@ from SAMFinetuneLogic.metrics import dice
 from SAMFinetuneLogic.models.loading import load_model
 from SAMFinetuneLogic.models.preprocessing import Preprocessing, SliceTransform
 from SAMFinetuneLogic.prompting.candidates import Candidates
-from SAMFinetuneLogic.prompting.click_scales import look_around_click, rated_by_agreement
+from SAMFinetuneLogic.prompting.click_scales import centrality, look_around_click, rated
 from SAMFinetuneLogic.prompting.crops import crop_around_click
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
@@ -133,15 +134,43 @@ def test_what_the_scales_do_not_agree_on_is_rated_lower():
     logits = np.full((3, 4, 4), -5.0, dtype=np.float32)
     logits[0, :2], logits[1, :2], logits[2, :1] = 5.0, 5.0, 5.0  # 8, 8 and 4 pixels: IoU 1 and 0.5
     answer = Candidates(logits, np.zeros((3, 2, 2), np.float32), np.array([0.8, 0.9, 0.6], dtype=np.float32))
-    rated = rated_by_agreement(answer)
+    click = np.array([0.0, 1.0])  # no mask has a pixel that is farther from its outline
+    agreeing = rated(answer, click, (1.0, 1.0))
     # The mean IoU with the others is 0.75, 0.75 and 0.5; none comes above the first.
-    first, last = (0.8 * (0.1 + 0.9 * 0.75)) ** 0.65, (0.6 * (0.1 + 0.9 * 0.5)) ** 0.65
-    np.testing.assert_allclose(rated.predicted_iou, [first, first, last], rtol=1e-6)
-    np.testing.assert_array_equal(rated.slice_logits, answer.slice_logits)
-    below = rated_by_agreement(replace(answer, predicted_iou=np.array([-0.1, -0.2, -0.3], dtype=np.float32)))
+    first, last = (0.8 * (0.1 + 0.9 * 0.75)) ** 0.5, (0.6 * (0.1 + 0.9 * 0.5)) ** 0.5
+    np.testing.assert_allclose(agreeing.predicted_iou, [first, first, last], rtol=1e-6)
+    np.testing.assert_array_equal(agreeing.slice_logits, answer.slice_logits)
+    below = rated(replace(answer, predicted_iou=np.array([-0.1, -0.2, -0.3], dtype=np.float32)), click, (1.0, 1.0))
     assert 0 > below.predicted_iou[0] > below.predicted_iou[1] > below.predicted_iou[2]
     only = Candidates(logits[:1], np.zeros((1, 2, 2), np.float32), np.array([0.8], dtype=np.float32))
-    assert rated_by_agreement(only) is only
+    assert rated(only, click, (1.0, 1.0)) is only
+
+
+def test_what_the_click_is_not_in_the_middle_of_is_rated_lower():
+    """Two bars that overlap in the clicked half of each: they agree alike, and only the place of the click differs."""
+    logits = np.full((2, 11, 40), -5.0, dtype=np.float32)
+    logits[0, 1:10, 2:22], logits[1, 1:10, 12:32] = 5.0, 5.0
+    answer = Candidates(logits, np.zeros((2, 2, 2), np.float32), np.array([0.8, 0.8], dtype=np.float32))
+    # Both bars are 9 pixels thick, so at most 5 from the outside; the click is 5 and 1 pixels from it.
+    both = rated(answer, np.array([5.0, 12.0]), (1.0, 1.0)).predicted_iou
+    assert both[1] / both[0] == pytest.approx((1 / 5) ** 0.25)
+    # In the second alone: the first is neither thrown away nor rated 0, and the second comes not above it.
+    outside = rated(answer, np.array([5.0, 30.0]), (1.0, 1.0)).predicted_iou
+    assert outside[0] == outside[1] > 0.05
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.7, 2.5)])
+def test_centrality_is_the_distance_to_the_nearest_pixel_outside(spacing):
+    rng = np.random.default_rng(5)
+    mask = ndimage.gaussian_filter(rng.normal(size=(21, 26)), 3) > 0.02
+    assert mask.any(axis=0).sum() == 26  # it touches the slice's border, which counts as outside
+    outside = np.argwhere(~np.pad(mask, 1)) - 1
+    distance = np.zeros(mask.shape)
+    for row, col in np.argwhere(mask):
+        distance[row, col] = np.sqrt((((outside - (row, col)) * spacing) ** 2).sum(axis=1)).min()
+    for row, col in np.argwhere(np.ones_like(mask))[::7]:
+        expected = distance[row, col] / distance.max()
+        assert centrality(mask, np.array([row + 0.3, col - 0.3]), spacing) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
