@@ -32,6 +32,33 @@ def test_a_thread_starves_while_the_event_loop_is_idle(host):
     assert idle > 0.2 and ticks[0] - before < 0.2 * idle / 0.001, (idle, ticks[0] - before)
 
 
+def test_only_the_main_thread_destroys_what_is_garbage(host):
+    import gc
+
+    from slicer_host.event_loop import process_events
+
+    destroyed_by, made = [], []
+
+    class Window:
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            destroyed_by.append(threading.current_thread())
+
+    def make_many():
+        made.extend([] for _ in range(100_000))  # far more than Python waits for before it searches
+
+    gc.collect()
+    Window()
+    thread = threading.Thread(target=make_many)
+    thread.start()
+    thread.join()
+    assert not destroyed_by
+    process_events()
+    assert destroyed_by == [threading.main_thread()]
+
+
 def test_unknown_names_fail(host):
     import ctk
     import qt

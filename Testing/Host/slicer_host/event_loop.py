@@ -1,10 +1,12 @@
 """An event loop that keeps Python's interpreter lock while it waits, as Slicer's does.
 
 PySide6 gives the lock back when it enters Qt. Here Qt is entered through ``ctypes.PyDLL``, which keeps it: a Python
-thread gets no turn while the loop is idle, so that code which works here does not depend on one.
+thread gets no turn while the loop is idle, so that code which works here does not depend on one. Where Python's own
+search for garbage is off, so that no thread destroys Qt's objects (``main_thread_garbage.py``), the loop searches.
 """
 
 import ctypes
+import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +32,19 @@ def process_events(wait: bool = False) -> None:
     """One round of the event loop; with ``wait``, sleep in Qt until there is an event, keeping the lock."""
     QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
     _process_events(_WAIT_FOR_MORE_EVENTS if wait else 0)
+    if not gc.isenabled():
+        _collect_what_is_due()
+
+
+def _collect_what_is_due() -> None:
+    """What Python itself would do now: the oldest generation whose count is above its threshold, with the younger."""
+    due = [
+        number
+        for number, limits in enumerate(zip(gc.get_count(), gc.get_threshold(), strict=True))
+        if limits[0] > limits[1] > 0
+    ]
+    if due:
+        gc.collect(due[-1])
 
 
 def run_for(seconds: float) -> None:

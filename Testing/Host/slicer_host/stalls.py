@@ -1,6 +1,5 @@
 """How long the user interface stands still: measured by a timer in the event loop."""
 
-import gc
 import time
 from types import TracebackType
 
@@ -13,9 +12,7 @@ class StallMeter:
     """Ticks in the event loop; what lies between two ticks is a pause of the user interface.
 
     On a machine that is busy with other work the clock shows pauses that are not ours: the processor time of this
-    thread does not. What was made before, such as the libraries that other tests have loaded into this process, is not
-    searched for garbage meanwhile: that takes hundreds of ms, and whose turn it is would be chance. What is made
-    meanwhile is searched as ever.
+    thread does not.
 
     Attributes:
         pauses: (seconds, seconds of this thread's processor time) of each.
@@ -34,8 +31,6 @@ class StallMeter:
         self._timer.timeout.connect(self._tick)
 
     def __enter__(self) -> "StallMeter":
-        gc.collect()
-        gc.freeze()
         self._last = time.perf_counter(), time.thread_time()
         self._timer.start()
         return self
@@ -45,7 +40,6 @@ class StallMeter:
     ) -> None:
         self._tick()
         self._timer.stop()
-        gc.unfreeze()
 
     @property
     def longest_ms(self) -> float:

@@ -1,0 +1,27 @@
+"""Garbage is destroyed by the thread that finds it, and Qt's and VTK's objects bear only the main one.
+
+Python looks for garbage in whichever thread happens to make objects: pytest-xdist's, that of a progress bar, or one
+that another test has left. What the test before has closed would then be destroyed there, while the main thread's event
+loop still has events for it, and the process would end with a segmentation fault. In Slicer's own process the module
+starts no thread.
+"""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def only_here() -> Iterator[None]:
+    """Nothing is searched for garbage but by this thread: what is made meanwhile at the end, and by hand.
+
+    What was made before stays as it is until then, so that this takes little time.
+    """
+    gc.disable()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.collect()
+        gc.unfreeze()
+        gc.enable()
