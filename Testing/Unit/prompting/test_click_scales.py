@@ -173,6 +173,14 @@ def test_centrality_is_the_distance_to_the_nearest_pixel_outside(spacing):
         assert centrality(mask, np.array([row + 0.3, col - 0.3]), spacing) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("offset", [(0, 0), (37, -61), (101, 100), (0, 199)])
+def test_centrality_in_a_large_disc_is_what_geometry_says(offset):
+    rows, cols = np.mgrid[:700, :650]
+    mask = (rows - 340) ** 2 + (cols - 330) ** 2 < 200**2
+    central = centrality(mask, np.array([340.0 + offset[0], 330.0 + offset[1]]), (0.5, 0.5))
+    assert central == pytest.approx(1 - np.hypot(*offset) / 200, abs=0.02)  # a cell is 4 pixels wide
+
+
 @pytest.mark.parametrize(
     "prompts",
     [
