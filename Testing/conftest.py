@@ -1,15 +1,30 @@
 """Shared by all tests: few threads, no display, no access to the user's own cache, and skips that say why."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from main_thread_garbage import anywhere_again, only_here
 
 # Before torch is imported anywhere: spinning threads of several processes slow each other many times over.
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+_WITH_QT_OR_VTK = {Path(__file__).parent / name for name in ("Module", "Mrml")}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Around each test with its fixtures: who searches for garbage. A hook of a folder's own would see all tests."""
+    if _WITH_QT_OR_VTK.isdisjoint(item.path.parents):
+        anywhere_again()
+        return (yield)
+    with only_here():
+        return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def only_here() -> Iterator[None]:
-    """Nothing is searched for garbage but by this thread: what is made meanwhile at the end, and by hand.
+    """No other thread searches for garbage from now on, until :func:`anywhere_again`.
 
-    What was made before stays as it is until then, so that this takes little time.
+    What is made within the context is searched at its end. What was made before stays as it is, so that this takes
+    little time, and is searched by :func:`anywhere_again`.
     """
     gc.disable()
     gc.freeze()
@@ -24,4 +25,10 @@ def only_here() -> Iterator[None]:
     finally:
         gc.collect()
         gc.unfreeze()
+
+
+def anywhere_again() -> None:
+    """Every thread may search for garbage again, after this one has found what there is."""
+    if not gc.isenabled():
+        gc.collect()
         gc.enable()

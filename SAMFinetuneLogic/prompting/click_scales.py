@@ -6,7 +6,6 @@ network expects a better answer there.
 """
 
 from dataclasses import replace
-from math import ceil
 
 import numpy as np
 from scipy import ndimage
@@ -26,10 +25,11 @@ CLEARLY_BETTER = 0.05
 """By so much must the predicted IoU of the first crop's answer be above the slice's. On the development data, with any
 such step from 0 to 0.1, one click gains 0.04 to 0.05 in Dice."""
 AGREEMENT_WEIGHT, LEAST_CENTRALITY, RATING_POWER = 0.9, 0.05, 0.5
-"""How much of a predicted IoU the agreement with the other candidates scales, how little a click at the rim or outside
-leaves of it, and the power of the product."""
-CENTRALITY_CELLS = 128
-"""How central a click is, is told on a grid of at most so many cells a side."""
+"""How much of a predicted IoU the agreement with the other candidates scales, how central a click counts at least, also
+one outside, and the power of the product."""
+CENTRALITY_CELLS, THICK_CELLS = 128, 8
+"""How central a click is, is told on a grid of at most so many cells a side, if the mask's middle is at least so many
+cells from its outline."""
 LARGER = 1.4
 """A candidate is called larger than another from so many times its area on."""
 
@@ -76,13 +76,13 @@ def look_around_click(
 
 
 def rated(answer: Candidates, click: np.ndarray, spacing: tuple[float, float]) -> Candidates:
-    """The candidates with their predicted IoUs lowered by what speaks against them, and none above the first.
+    """The candidates rated anew by their agreement and by the place of the click, none above the first.
 
     The network expects too much of its answers on crops, and of the alternatives most of all. Two things tell better:
-    where all scales find the same, it is right, and who means a structure clicks in its middle. So a tenth of each
-    predicted IoU stays as it is, and the rest is multiplied by the mean IoU with the other candidates; the product is
-    multiplied by the root of how central the click is (:func:`centrality`). The power keeps the order, and brings the
-    mean near the true one.
+    where all scales find the same, it is right; and a click is taken to lie in the middle of what is meant, as those of
+    the simulated user do. So nine tenths of each predicted IoU count as far as the candidate agrees with the others
+    (mean IoU), and the whole is multiplied by the root of how central the click is (:func:`centrality`). A power brings
+    the mean near the true one.
 
     Args:
         answer: to one positive click; a single candidate stays as it is.
@@ -93,19 +93,23 @@ def rated(answer: Candidates, click: np.ndarray, spacing: tuple[float, float]) -
         return answer
     masks = answer.masks
     agreement = np.array(
-        [np.mean([iou(mask, other) for other in np.delete(masks, number, 0)]) for number, mask in enumerate(masks)]
+        [
+            np.mean([iou(mask, other) if mask.any() else 0.0 for other in np.delete(masks, number, 0)])
+            for number, mask in enumerate(masks)
+        ]
     )
     central = np.array([max(centrality(mask, click, spacing), LEAST_CENTRALITY) for mask in masks])
     share = ((1 - AGREEMENT_WEIGHT) + AGREEMENT_WEIGHT * agreement) * np.sqrt(central)
-    ratings = answer.predicted_iou * share.astype(answer.predicted_iou.dtype)
-    ratings = np.sign(ratings) * np.abs(ratings) ** RATING_POWER  # a network may also predict less than 0
+    sign = np.sign(answer.predicted_iou)  # a network may also predict less than 0: then what is doubted becomes less
+    ratings = sign * (np.abs(answer.predicted_iou) * share**sign) ** RATING_POWER
+    ratings = ratings.astype(answer.predicted_iou.dtype)
     return replace(answer, predicted_iou=np.minimum(ratings, ratings[answer.chosen]))
 
 
 def centrality(mask: np.ndarray, click: np.ndarray, spacing: tuple[float, float]) -> float:
     """How far a click lies from the outline of a mask, as a share of the position farthest from it.
 
-    Of a large mask, every second, third, ... row and column are enough.
+    Of a large mask, every second, third, ... row or column is enough, unless it is thin.
 
     Args:
         mask: boolean (rows, cols); the slice's border counts as outside.
@@ -115,16 +119,22 @@ def centrality(mask: np.ndarray, click: np.ndarray, spacing: tuple[float, float]
     Returns:
         1 in the middle, 0 outside of the mask.
     """
-    row, col = click_pixels(click[None], mask.shape)[0]
-    if not mask[row, col]:
+    pixel = click_pixels(click[None], mask.shape)[0]
+    if not mask[tuple(pixel)]:
         return 0.0
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    # Nothing outside of the mask's box is nearer than its own rim.
-    step = ceil((max(rows[-1] - rows[0], cols[-1] - cols[0]) + 1) / CENTRALITY_CELLS)
-    first_row, first_col = rows[0] + (row - rows[0]) % step, cols[0] + (col - cols[0]) % step  # the click's is one
-    part = mask[first_row : rows[-1] + 1 : step, first_col : cols[-1] + 1 : step]
-    distance = ndimage.distance_transform_edt(np.pad(part, 1), sampling=spacing)
-    return float(distance[(row - first_row) // step + 1, (col - first_col) // step + 1] / distance.max())
+    low, high = (
+        np.array([edge(np.flatnonzero(mask.any(axis=other))) for other in (1, 0)]) for edge in (np.min, np.max)
+    )
+    steps = np.ceil((high - low + 1) / CENTRALITY_CELLS).astype(int)
+    for step in (steps, np.ones(2, dtype=int)):
+        first = low + (pixel - low) % step  # the click's row and column are among those
+        part = mask[first[0] : high[0] + 1 : step[0], first[1] : high[1] + 1 : step[1]]
+        # Nothing outside of the mask's box is nearer than its own rim.
+        cell = np.multiply(spacing, step)
+        distance = ndimage.distance_transform_edt(np.pad(part, 1), sampling=cell)
+        if (step == 1).all() or distance.max() >= THICK_CELLS * cell.max():
+            break
+    return float(distance[tuple((pixel - first) // step + 1)] / distance.max())
 
 
 def looks_around_click(predictor: SlicePredictor, prompts: SlicePrompts) -> bool:

@@ -116,11 +116,11 @@ class SlicePredictor:
             box = None
         if mask_logits is not None and "mask" not in entry.prompts:
             mask_logits = None  # an earlier mask only refines: without it the answer is still the model's own
-        if mask_logits is not None and tuple(np.shape(mask_logits)[-2:]) != self.model.mask_size:
+        if mask_logits is not None and np.shape(mask_logits) not in (self.model.mask_size, (1, *self.model.mask_size)):
             given, wanted = (" x ".join(map(str, size)) for size in (np.shape(mask_logits), self.model.mask_size))
             raise InputError(
-                f"The earlier mask has {given} values, {entry.title} takes {wanted}: it is another model's, "
-                "click once more without it."
+                f"The earlier mask has {given} values, {entry.title} takes {wanted}: "
+                "it is another model's, leave it out."
             )
         if not len(points) and box is None and mask_logits is None:
             raise InputError("There is no prompt that the model can use: click a point or draw a box.")

@@ -44,7 +44,8 @@ def predict_slice(
         predictor: the model.
         embedded: the slice.
         prompts: in the slice's pixels.
-        feedback: (h, w) low resolution logits of the mask chosen before; it takes the place of the user's mask.
+        feedback: (h, w) low resolution logits of the mask chosen before; it takes the place of the user's mask. One of
+            a size that the model does not take is another model's, and left out: the prompts are asked anew.
         refine_small: look closer: at small structures (:mod:`SAMFinetuneLogic.prompting.refine`), into boxes
             (:mod:`SAMFinetuneLogic.prompting.box_look`), at several scales
             (:mod:`SAMFinetuneLogic.prompting.click_scales`), at what is corrected
@@ -56,17 +57,19 @@ def predict_slice(
         InputError: no prompts, or nothing but negative points.
         ModelError: the model takes none of the prompts.
     """
+    if feedback is not None and feedback.shape != predictor.model.mask_size:
+        feedback = None
     if not prompts.has_target and feedback is None:
         raise InputError("Negative points alone do not say what to segment: add a positive point or a box.")
     if len(prompts.boxes) > 1:
         answers = [(_answer(predictor, embedded, part, None, refine_small), part) for part in _parts(prompts)]
-        return _union([without_islands(answer, part) for answer, part in answers])
+        return _union([_finished(predictor, embedded, part, answer, refine_small) for answer, part in answers])
     mask_prompt = _mask_prompt(predictor, embedded, prompts, feedback)
     answer = _answer(predictor, embedded, prompts, mask_prompt, refine_small)
     looked = mask_prompt is None and looks_around_click(predictor, prompts)
     if refine_small and refine_alternatives and not len(prompts.boxes) and not looked:
         answer = refine_others(predictor, embedded, prompts, answer)
-    answer = without_islands(answer, prompts)
+    answer = _finished(predictor, embedded, prompts, answer, refine_small)
     if prompts.mask is not None and "mask" not in predictor.model.entry.prompts:
         notice = f"{predictor.model.entry.title} takes no masks; only the other prompts were used."
         return replace(answer, notices=(*answer.notices, notice))
@@ -119,12 +122,21 @@ def _predict_part(
         if mask is not None or not looks_around_click(predictor, prompts):
             return refine(predictor, embedded, prompts, first, mask)
         answer = look_around_click(predictor, embedded, prompts, first)
-        answer = answer if answer.refined else refine(predictor, embedded, prompts, answer)
-        return rated(answer, prompts.points[0], embedded.image.spacing)
+        return answer if answer.refined else refine(predictor, embedded, prompts, answer)
 
     if mask_prompt is None or prompts.drawn or not len(prompts.points):
         return ask(mask_prompt)
     return answer_clicks(predictor, embedded, prompts, mask_prompt, ask, refine_small)
+
+
+def _finished(
+    predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts, answer: Candidates, refine_small: bool
+) -> Candidates:
+    """The answer as it is shown: without islands, and rated if it is one to a single click at several scales."""
+    answer = without_islands(answer, prompts)
+    if not refine_small or not looks_around_click(predictor, prompts):
+        return answer
+    return rated(answer, prompts.points[0], embedded.image.spacing)
 
 
 def _mask_prompt(

@@ -1,12 +1,11 @@
 """Real MRML scenes: what Slicer's application sets up, as far as scenes, segments and markups need it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from main_thread_garbage import only_here
 
 LOGICS = (
     "vtkSlicerSegmentationsModuleLogic",
@@ -16,13 +15,6 @@ LOGICS = (
     "vtkSlicerSubjectHierarchyModuleLogic",
     "vtkSlicerTransformLogic",
 )
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Around each test with its fixtures."""
-    with only_here():
-        return (yield)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """At which scale one click is answered, with a stand-in for the model whose answers are given for each scale."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.windows import Window
@@ -140,8 +140,6 @@ def test_what_the_scales_do_not_agree_on_is_rated_lower():
     first, last = (0.8 * (0.1 + 0.9 * 0.75)) ** 0.5, (0.6 * (0.1 + 0.9 * 0.5)) ** 0.5
     np.testing.assert_allclose(agreeing.predicted_iou, [first, first, last], rtol=1e-6)
     np.testing.assert_array_equal(agreeing.slice_logits, answer.slice_logits)
-    below = rated(replace(answer, predicted_iou=np.array([-0.1, -0.2, -0.3], dtype=np.float32)), click, (1.0, 1.0))
-    assert 0 > below.predicted_iou[0] > below.predicted_iou[1] > below.predicted_iou[2]
     only = Candidates(logits[:1], np.zeros((1, 2, 2), np.float32), np.array([0.8], dtype=np.float32))
     assert rated(only, click, (1.0, 1.0)) is only
 
@@ -159,18 +157,71 @@ def test_what_the_click_is_not_in_the_middle_of_is_rated_lower():
     assert outside[0] == outside[1] > 0.05
 
 
-@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.7, 2.5)])
-def test_centrality_is_the_distance_to_the_nearest_pixel_outside(spacing):
-    rng = np.random.default_rng(5)
-    mask = ndimage.gaussian_filter(rng.normal(size=(21, 26)), 3) > 0.02
-    assert mask.any(axis=0).sum() == 26  # it touches the slice's border, which counts as outside
+def test_a_predicted_iou_below_0_is_lowered_as_well():
+    logits = np.full((3, 9, 30), -5.0, dtype=np.float32)
+    logits[:2, :, :15], logits[2] = 5.0, 5.0
+    answer = Candidates(logits, np.zeros((3, 2, 2), np.float32), np.full(3, -0.2, dtype=np.float32))
+    click = np.array([4.0, 14.0])  # the first two agree, but end there; the third is like neither
+    # Agreement 0.75, 0.75 and 0.5; the click is 1 of 5 pixels from the outline of the first two, 5 of 5 of the third's.
+    shares = np.array([(0.1 + 0.9 * 0.75) * np.sqrt(0.2)] * 2 + [0.1 + 0.9 * 0.5])
+    expected = -np.sqrt(0.2 / shares)
+    np.testing.assert_allclose(
+        rated(answer, click, (1.0, 1.0)).predicted_iou, np.minimum(expected, expected[0]), rtol=1e-6
+    )
+
+
+def test_empty_candidates_agree_with_nothing():
+    logits = np.full((3, 9, 9), -5.0, dtype=np.float32)
+    logits[0, 2:7, 2:7] = 5.0
+    answer = Candidates(logits, np.zeros((3, 2, 2), np.float32), np.array([0.6, 0.5, 0.5], dtype=np.float32))
+    ratings = rated(answer, np.array([4.0, 4.0]), (1.0, 1.0)).predicted_iou
+    np.testing.assert_allclose(ratings, np.sqrt([0.6 * 0.1, 0.5 * 0.1 * 0.05**0.5, 0.5 * 0.1 * 0.05**0.5]), rtol=1e-6)
+
+
+def exact_centrality(mask, spacing):
     outside = np.argwhere(~np.pad(mask, 1)) - 1
-    distance = np.zeros(mask.shape)
-    for row, col in np.argwhere(mask):
-        distance[row, col] = np.sqrt((((outside - (row, col)) * spacing) ** 2).sum(axis=1)).min()
-    for row, col in np.argwhere(np.ones_like(mask))[::7]:
-        expected = distance[row, col] / distance.max()
-        assert centrality(mask, np.array([row + 0.3, col - 0.3]), spacing) == pytest.approx(expected)
+    inside = np.argwhere(mask)
+    nearest, _ = cKDTree(outside * np.array(spacing)).query(inside * np.array(spacing))
+    central = np.zeros(mask.shape)
+    central[tuple(inside.T)] = nearest / nearest.max()
+    return central
+
+
+def blob():
+    mask = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=(21, 26)), 3) > 0.02
+    assert mask.any(axis=0).sum() == 26  # it touches the slice's border, which counts as outside
+    return mask
+
+
+def diagonal_band():
+    rows, cols = np.mgrid[:400, :420]
+    return np.abs(rows - cols) <= 5
+
+
+def ring():
+    rows, cols = np.mgrid[:500, :500]
+    return np.abs(np.hypot(rows - 250, cols - 250) - 235) <= 3
+
+
+@pytest.mark.parametrize(
+    "mask, spacing, error",
+    [
+        (blob(), (1.0, 1.0), 1e-6),
+        (blob(), (0.7, 2.5), 1e-6),
+        (np.pad(np.ones((6, 480), dtype=bool), 3), (1.0, 1.0), 1e-6),
+        (np.pad(np.ones((15, 400), dtype=bool), 2), (5.0, 0.7), 0.07),
+        (diagonal_band(), (1.0, 1.0), 1e-6),
+        (ring(), (0.8, 0.8), 1e-6),
+    ],
+)
+def test_centrality_is_the_distance_to_the_nearest_pixel_outside(mask, spacing, error):
+    """Of small and of thin masks, against a search for the nearest pixel outside of them."""
+    expected = exact_centrality(mask, spacing)
+    clicks = np.random.default_rng(0).permutation(np.argwhere(np.ones_like(mask)))[:20]
+    clicks = np.concatenate([clicks, np.random.default_rng(1).permutation(np.argwhere(mask))[:20]])
+    for row, col in clicks:
+        told = centrality(mask, np.array([row + 0.3, col - 0.3]), spacing)
+        assert told == pytest.approx(expected[row, col], abs=error)
 
 
 @pytest.mark.parametrize("offset", [(0, 0), (37, -61), (101, 100), (0, 199)])
@@ -241,3 +292,24 @@ def test_one_click_on_a_small_structure_among_others_with_the_default_model():
     closer = predict_slice(predictor, embedded, click, refine_alternatives=True)
     assert dice(plain.mask, spots[0]) < 0.5 < 0.9 < dice(closer.mask, spots[0])
     assert closer.count == plain.count
+
+
+def test_the_answer_to_one_click_is_rated_as_it_is_shown(monkeypatch):
+    import SAMFinetuneLogic.prompting.slice_prediction as slice_prediction
+
+    seen = []
+    monkeypatch.setattr(slice_prediction, "rated", lambda *given: seen.append(given) or rated(*given))
+    rows, cols = np.indices((150, 200))
+    pixels = (90 * (np.hypot(rows - 70, (cols - 90) * 1.5) < 30) + 20.0).astype(np.float32)
+    pixels += np.random.default_rng(0).normal(0, 10, pixels.shape).astype(np.float32)
+    image = SliceImage(pixels, (0.8, 1.2), SliceIndex("k", 0), Window(-20.0, 160.0, "as_is"))
+    predictor = SlicePredictor(load_model("samfinetune_default", device="cpu"))
+    embedded = predictor.embed(image)
+    answer = predict_slice(predictor, embedded, SlicePrompts(np.array([[70.0, 90.0]]), np.array([1])))
+    ((given, click, spacing),) = seen
+    assert tuple(click) == (70.0, 90.0) and spacing == (0.8, 1.2)
+    np.testing.assert_array_equal(given.masks, answer.masks)  # the islands are gone by then
+    np.testing.assert_array_equal(answer.predicted_iou, rated(given, click, spacing).predicted_iou)
+    assert (answer.predicted_iou != given.predicted_iou).all()
+    predict_slice(predictor, embedded, SlicePrompts(np.array([[70.0, 90.0], [60.0, 85.0]]), np.array([1, 1])))
+    assert len(seen) == 1

@@ -183,8 +183,11 @@ def test_an_earlier_mask_of_another_models_size_is_refused_with_advice(a_model):
     predictor = SlicePredictor(a_model)
     embedded = predictor.embed(image_of(some_pixels((50, 60))))
     own = predictor.predict(embedded, [[20, 31]], [1]).mask_logits
-    with pytest.raises(InputError, match=r"earlier mask has \d+ x \d+ values.*another model's, click once more"):
-        predictor.predict(embedded, [[20, 31]], [1], mask_logits=own[::2, ::2])
+    for other in (own[::2, ::2], np.stack([own, own, own])):
+        with pytest.raises(
+            InputError, match=r"earlier mask has (3 x )?\d+ x \d+ values.*another model's, leave it out"
+        ):
+            predictor.predict(embedded, [[20, 31]], [1], mask_logits=other)
     assert predictor.predict(embedded, [[20, 31]], [1], mask_logits=own[None]).count == 1  # (1, h, w) is fine
 
 

@@ -246,3 +246,19 @@ def test_scribbles_are_points_and_a_mask_prompt(a_volume, a_model, monkeypatch):
     predict_slice(predictor, embedded, drawn, np.full((16, 16), -3.0), refine_small=False)
     on_slice = embedded.transform.logits_to_slice(torch.as_tensor(asked["mask"])).numpy()
     assert on_slice[25, 19] > -2 and on_slice[5, 35] == pytest.approx(-3, abs=0.1)  # drawn over the earlier mask
+
+
+def test_an_earlier_mask_of_another_model_is_left_out(a_volume, a_model):
+    """As after changing the model between two prompts: the next answer comes of the prompts alone."""
+    predictor = SlicePredictor(a_model)
+    embedded = predictor.embed(SliceImage.of(a_volume, SliceIndex("k", 3), choose_window(a_volume)))
+    placed = prompts_on_slice(a_volume, [box(a_volume, (12, 15, 3), (28, 35, 3))], SliceIndex("k", 3))
+    own = predict_slice(predictor, embedded, placed)
+    rows, cols = a_model.mask_size
+    foreign = np.full((2 * rows, 2 * cols), 5.0, dtype=np.float32)
+    np.testing.assert_array_equal(predict_slice(predictor, embedded, placed, foreign).slice_logits, own.slice_logits)
+    fitting = predict_slice(predictor, embedded, placed, foreign[:rows, :cols])
+    assert (fitting.slice_logits != own.slice_logits).any()
+    negative = prompts_on_slice(a_volume, [point(a_volume, 5, 5, 3, positive=False)], SliceIndex("k", 3))
+    with pytest.raises(InputError, match="Negative points alone"):
+        predict_slice(predictor, embedded, negative, foreign)
