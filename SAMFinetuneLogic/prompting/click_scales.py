@@ -80,9 +80,9 @@ def rated(answer: Candidates, click: np.ndarray, spacing: tuple[float, float]) -
 
     The network expects too much of its answers on crops, and of the alternatives most of all. Two things tell better:
     where all scales find the same, it is right; and a click is taken to lie in the middle of what is meant, as those of
-    the simulated user do. So nine tenths of each predicted IoU count as far as the candidate agrees with the others
-    (mean IoU), and the whole is multiplied by the root of how central the click is (:func:`centrality`). A power brings
-    the mean near the true one.
+    the simulated user do (where it lies anywhere within the structure, nothing is gained). So nine tenths of each
+    predicted IoU count as far as the candidate agrees with the others (mean IoU), and the whole is multiplied by the
+    root of how central the click is (:func:`centrality`). A power brings the mean near the true one.
 
     Args:
         answer: to one positive click; a single candidate stays as it is.
@@ -150,11 +150,10 @@ def _together(first: Candidates, found: list[Candidates], best: Candidates) -> C
     0.06 better than the first; the three with the highest predicted IoU are alike, and 0.04 better.
     """
     answers = [best] + [each for each in (first, *found) if each is not best]
-    logits, coarse, ratings = (
-        np.concatenate([getattr(each, name) for each in answers])
-        for name in ("slice_logits", "logits", "predicted_iou")
-    )
-    areas = np.count_nonzero(logits > 0, axis=(1, 2))
+    logits = [each for answer in answers for each in answer.slice_logits]  # of a large slice: not copied, but for a few
+    coarse = [each for answer in answers for each in answer.logits]
+    ratings = np.concatenate([answer.predicted_iou for answer in answers])
+    areas = [np.count_nonzero(each > 0) for each in logits]
     ranked = [number for number in np.argsort(-ratings, kind="stable") if areas[number]]
     lead = 0 if areas[0] or not ranked else ranked[0]
     larger = [number for number in ranked if areas[number] > LARGER * areas[lead]]
@@ -162,8 +161,8 @@ def _together(first: Candidates, found: list[Candidates], best: Candidates) -> C
     order = list(dict.fromkeys([lead, *larger[:1], *smaller[:1], *ranked]))[: first.count]
     return replace(
         best,
-        slice_logits=logits[order],
-        logits=coarse[order],
+        slice_logits=np.stack([logits[number] for number in order]),
+        logits=np.stack([coarse[number] for number in order]),
         predicted_iou=ratings[order],
         notices=tuple(dict.fromkeys(notice for each in answers for notice in each.notices)),
     )
