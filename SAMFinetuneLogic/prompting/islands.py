@@ -30,16 +30,20 @@ def without_islands(answer: Candidates, prompts: SlicePrompts) -> Candidates:
     """
     logits: np.ndarray | None = None
     for number, mask in enumerate(answer.masks):
-        parts, count = ndimage.label(mask, _TOUCHING)
+        rows, cols = (np.flatnonzero(mask.any(axis=other)) for other in (1, 0))
+        if not rows.size:
+            continue
+        box = np.s_[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]  # much smaller than the slice, as a rule
+        parts, count = ndimage.label(mask[box], _TOUCHING)
         if count < 2:
             continue
         sizes = np.bincount(parts.ravel(), minlength=count + 1)
         stays = sizes >= SHARE * sizes[1:].max()
-        stays[parts[_named(prompts, mask.shape)]] = True
+        stays[parts[_named(prompts, mask.shape)[box]]] = True
         stays[0] = True
         if not stays.all():
             logits = answer.slice_logits.copy() if logits is None else logits
-            logits[number][~stays[parts]] = OUTSIDE_LOGIT
+            logits[number][box][~stays[parts]] = OUTSIDE_LOGIT
     return answer if logits is None else replace(answer, slice_logits=logits)
 
 
