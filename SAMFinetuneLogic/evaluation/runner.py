@@ -15,7 +15,7 @@ from SAMFinetuneLogic.evaluation.results import Result, ResultStore, Scores
 from SAMFinetuneLogic.evaluation.segmenter import Segmenter
 from SAMFinetuneLogic.progress import CancelCheck, ProgressCallback, no_progress, raise_if_cancelled
 
-NUMBERS_VERSION = 15
+NUMBERS_VERSION = 16
 """Goes up when the same model would get other numbers: results kept from before are not mixed with new ones."""
 
 

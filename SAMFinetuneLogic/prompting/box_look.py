@@ -4,7 +4,7 @@ A box tells from the start where the object is; a network with a coarse input lo
 """
 
 import numpy as np
-from scipy import special
+from scipy import ndimage, special
 
 from SAMFinetuneLogic.metrics import box_iou, tight_box
 from SAMFinetuneLogic.prompting.box_evidence import with_gray_values
@@ -22,13 +22,17 @@ BOX_INPUT = 224
 sharper. With 256 it is no better, and carelessly drawn boxes lose."""
 SINGLE_MASK_BONUS = 0.05
 """By so much IoU with the box must the extent of another candidate be better to come before the single mask."""
+REACH = 0.05
+"""One part reaches as far as all parts if the IoU of its extent with the box is less by at most so much."""
+_BESIDE_LOGIT = -1.0
 
 
 def look_into_box(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts) -> Candidates | None:
     """The answer to a box, and to clicks in it, on a crop around the box, or on the slice if that shows as much.
 
     Of the candidates for a box alone, the one whose extent fits it best counts. It comes first corrected by the
-    :mod:`gray values <SAMFinetuneLogic.prompting.box_evidence>`, then what else these allow, and at last as it was.
+    :mod:`gray values <SAMFinetuneLogic.prompting.box_evidence>`, and without what lies beside a part that fills the box
+    (:func:`beside_what_fills`), then what else the gray values allow, and at last as it was.
 
     Args:
         predictor: the model.
@@ -52,6 +56,7 @@ def look_into_box(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: S
     logits, ratings = found.slice_logits[order], found.predicted_iou[order]
     if alone:
         logits, ratings = _with_gray_values(view.image, inside.boxes[0], logits, ratings)
+        logits[0][beside_what_fills(logits[0] > 0, inside.boxes[0])] = _BESIDE_LOGIT
     if crop is not None:
         logits = out_of_crop(logits, crop, embedded.image.shape)
     coarse = as_mask_prompts(predictor, embedded, logits)
@@ -74,6 +79,28 @@ def _with_gray_values(
     expected = [_expected_iou(other > 0, probability) for other in others]
     ratings = np.array([ratings[0], *(min(each, ratings[0]) for each in expected), ratings[0]], dtype=ratings.dtype)
     return np.stack([corrected, *others, answer]), ratings
+
+
+def beside_what_fills(mask: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """What lies beside the largest part of an answer, if that part reaches as far as all of them.
+
+    A tight box tells how far the structure reaches. What reaches as far by itself is the structure, and the rest is
+    something else of the same gray, such as the stomach in the spleen's box. A structure of several parts needs them
+    all to fill its box.
+
+    Args:
+        mask: boolean (rows, cols).
+        box: (row0, col0, row1, col1), centres of the first and last pixels.
+
+    Returns:
+        Boolean (rows, cols), nothing where the parts are needed.
+    """
+    parts, count = ndimage.label(mask, np.ones((3, 3)))
+    if count < 2:
+        return np.zeros_like(mask)
+    largest = parts == np.bincount(parts.ravel())[1:].argmax() + 1
+    reach, reach_of_all = (box_iou(np.array(tight_box(each)), box) for each in (largest, mask))
+    return mask & ~largest if reach >= reach_of_all - REACH else np.zeros_like(mask)
 
 
 def _expected_iou(mask: np.ndarray, probability: np.ndarray) -> float:

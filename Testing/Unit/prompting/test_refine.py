@@ -12,7 +12,7 @@ from sharp_eyes import SharpEyes, ask, dice, disc
 
 from SAMFinetuneLogic.imaging.axes import SliceIndex
 from SAMFinetuneLogic.imaging.windows import Window
-from SAMFinetuneLogic.prompting.box_look import look_into_box
+from SAMFinetuneLogic.prompting.box_look import beside_what_fills, look_into_box
 from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.crops import MIN_CROP_PIXELS, crop_around, crop_around_box, object_bounds
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
@@ -163,6 +163,48 @@ def test_of_several_answers_to_a_box_the_one_that_fills_it_comes_first():
     as_it_was = answer.choose(answer.count - 1)
     assert dice(as_it_was.mask, truth) > 0.97 and as_it_was.score == pytest.approx(0.3)
     assert (answer.predicted_iou <= 0.3 + 1e-6).all()
+
+
+def bars_and_disc(*bars):
+    """(bars, disc beside them, answer to the box 60 to 139 by 200 to 279): all of them bright."""
+    structure = np.zeros((400, 400), dtype=bool)
+    for bar in bars:
+        structure[bar] = True
+    other = disc(structure.shape, (85, 245), 12)
+    assert not (structure & other).any()
+    pixels = (200 * (structure | other)).astype(np.uint8)
+    image = SliceImage(pixels, (1.0, 1.0), SliceIndex("k", 0), Window(0.0, 255.0, "as_is"))
+    eyes = SharpEyes()
+    return (
+        structure,
+        other,
+        look_into_box(eyes, eyes.embed(image), SlicePrompts(boxes=np.array([[60.0, 200, 139, 279]]))),
+    )
+
+
+def test_what_lies_beside_a_part_that_fills_the_box_is_left_out():
+    structure, other, answer = bars_and_disc(np.s_[60:140, 200:220], np.s_[120:140, 200:280])  # an L
+    assert dice(answer.mask, structure) > 0.97 and not (answer.mask & other).any()
+    assert dice(answer.choose(answer.count - 1).mask, structure | other) > 0.93  # as it was, coarse: still offered
+    assert answer.mask_logits[85 * 16 // 400, 245 * 16 // 400] < 0  # and does not come back with the next click
+
+
+def test_parts_that_fill_the_box_together_stay():
+    structure, other, answer = bars_and_disc(np.s_[60:140, 200:220], np.s_[60:140, 262:280])
+    assert dice(answer.mask, structure | other) > 0.95 and answer.mask[other].mean() > 0.9
+
+
+@pytest.mark.parametrize("gap, kept", [(0, True), (3, True), (8, False)])
+def test_a_part_may_miss_the_box_by_a_little(gap, kept):
+    """The largest part ends ``gap`` of 80 columns before the box does, where a speck touches the box's side."""
+    mask = np.zeros((100, 100), dtype=bool)
+    mask[10:90, 10 : 90 - gap] = True
+    mask[30:60, 40 : 90 - gap] = False
+    mask[40:50, 87:90] = True
+    beside = beside_what_fills(mask, np.array([10.0, 10, 89, 89]))
+    expected = np.zeros_like(mask)
+    expected[40:50, 87:90] = kept
+    np.testing.assert_array_equal(beside, expected)
 
 
 def test_without_contrast_in_the_box_all_answers_stay_as_they_are():
