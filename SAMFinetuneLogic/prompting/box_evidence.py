@@ -13,8 +13,8 @@ the answer to a box rises from 0.794 to 0.808.
 import numpy as np
 from scipy import special
 
-from SAMFinetuneLogic.metrics import box_iou, iou, tight_box
-from SAMFinetuneLogic.prompting.crops import box_pixels
+from SAMFinetuneLogic.metrics import iou, tight_box
+from SAMFinetuneLogic.prompting.crops import box_pixels, extent_iou
 from SAMFinetuneLogic.prompting.gray_evidence import GrayRegion
 
 MARGIN = 0.15
@@ -107,6 +107,4 @@ class _Box(GrayRegion):
 
     def _extent(self, mask: np.ndarray) -> float:
         """IoU of the extents of a mask and of the box."""
-        if not mask.any():
-            return 0.0
-        return box_iou(np.array(tight_box(mask)), np.array(tight_box(self._inside)))
+        return extent_iou(mask, np.array(tight_box(self._inside)))

@@ -6,11 +6,11 @@ A box tells from the start where the object is; a network with a coarse input lo
 import numpy as np
 from scipy import ndimage, special
 
-from SAMFinetuneLogic.metrics import box_iou, tight_box
 from SAMFinetuneLogic.prompting.box_evidence import with_gray_values
 from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.closer_look import as_mask_prompts, enlargement, sees_coarsely
-from SAMFinetuneLogic.prompting.crops import crop_around_box, into_crop, out_of_crop
+from SAMFinetuneLogic.prompting.crops import crop_around_box, extent_iou, into_crop, out_of_crop
+from SAMFinetuneLogic.prompting.islands import OUTSIDE_LOGIT, TOUCHING
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
 from SAMFinetuneLogic.prompting.predictor import EmbeddedSlice, SlicePredictor
 from SAMFinetuneLogic.prompting.slice_image import Crop, SliceImage
@@ -24,7 +24,6 @@ SINGLE_MASK_BONUS = 0.05
 """By so much IoU with the box must the extent of another candidate be better to come before the single mask."""
 REACH = 0.05
 """One part reaches as far as all parts if the IoU of its extent with the box is less by at most so much."""
-_BESIDE_LOGIT = -1.0
 
 
 def look_into_box(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: SlicePrompts) -> Candidates | None:
@@ -56,7 +55,7 @@ def look_into_box(predictor: SlicePredictor, embedded: EmbeddedSlice, prompts: S
     logits, ratings = found.slice_logits[order], found.predicted_iou[order]
     if alone:
         logits, ratings = _with_gray_values(view.image, inside.boxes[0], logits, ratings)
-        logits[0][beside_what_fills(logits[0] > 0, inside.boxes[0])] = _BESIDE_LOGIT
+        logits[0][beside_what_fills(logits[0] > 0, inside.boxes[0])] = OUTSIDE_LOGIT
     if crop is not None:
         logits = out_of_crop(logits, crop, embedded.image.shape)
     coarse = as_mask_prompts(predictor, embedded, logits)
@@ -95,12 +94,11 @@ def beside_what_fills(mask: np.ndarray, box: np.ndarray) -> np.ndarray:
     Returns:
         Boolean (rows, cols), nothing where the parts are needed.
     """
-    parts, count = ndimage.label(mask, np.ones((3, 3)))
+    parts, count = ndimage.label(mask, TOUCHING)
     if count < 2:
         return np.zeros_like(mask)
     largest = parts == np.bincount(parts.ravel())[1:].argmax() + 1
-    reach, reach_of_all = (box_iou(np.array(tight_box(each)), box) for each in (largest, mask))
-    return mask & ~largest if reach >= reach_of_all - REACH else np.zeros_like(mask)
+    return mask & ~largest if extent_iou(largest, box) >= extent_iou(mask, box) - REACH else np.zeros_like(mask)
 
 
 def _expected_iou(mask: np.ndarray, probability: np.ndarray) -> float:
@@ -123,6 +121,5 @@ def _by_fit(masks: np.ndarray, box: np.ndarray) -> list[int]:
     """The order of masks (n, rows, cols) by the IoU of their extent with a box; a bonus is given to the first."""
     fits = [SINGLE_MASK_BONUS if number == 0 else 0.0 for number in range(len(masks))]
     for number, mask in enumerate(masks):
-        if mask.any():
-            fits[number] += box_iou(np.array(tight_box(mask)), box)
+        fits[number] += extent_iou(mask, box)
     return sorted(range(len(masks)), key=lambda number: -fits[number])

@@ -6,11 +6,12 @@ network expects a better answer there.
 """
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 from scipy import ndimage
 
-from SAMFinetuneLogic.metrics import iou
+from SAMFinetuneLogic.metrics import iou, tight_box
 from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.closer_look import ask_on_crop, on_slice, sees_coarsely
 from SAMFinetuneLogic.prompting.crops import click_pixels, crop_around_click, touches_inner_sides
@@ -92,12 +93,11 @@ def rated(answer: Candidates, click: np.ndarray, spacing: tuple[float, float]) -
     if answer.count < 2:
         return answer
     masks = answer.masks
-    agreement = np.array(
-        [
-            np.mean([iou(mask, other) if mask.any() else 0.0 for other in np.delete(masks, number, 0)])
-            for number, mask in enumerate(masks)
-        ]
-    )
+    alike = np.zeros((answer.count, answer.count))
+    for one, other in combinations(range(answer.count), 2):
+        if masks[one].any():  # two empty ones do not agree
+            alike[one, other] = alike[other, one] = iou(masks[one], masks[other])
+    agreement = alike.sum(axis=1) / (answer.count - 1)
     central = np.array([max(centrality(mask, click, spacing), LEAST_CENTRALITY) for mask in masks])
     share = ((1 - AGREEMENT_WEIGHT) + AGREEMENT_WEIGHT * agreement) * np.sqrt(central)
     sign = np.sign(answer.predicted_iou)  # a network may also predict less than 0: then what is doubted becomes less
@@ -122,9 +122,7 @@ def centrality(mask: np.ndarray, click: np.ndarray, spacing: tuple[float, float]
     pixel = click_pixels(click[None], mask.shape)[0]
     if not mask[tuple(pixel)]:
         return 0.0
-    low, high = (
-        np.array([edge(np.flatnonzero(mask.any(axis=other))) for other in (1, 0)]) for edge in (np.min, np.max)
-    )
+    low, high = np.split(np.array(tight_box(mask)), 2)
     steps = np.ceil((high - low + 1) / CENTRALITY_CELLS).astype(int)
     for step in (steps, np.ones(2, dtype=int)):
         first = low + (pixel - low) % step  # the click's row and column are among those

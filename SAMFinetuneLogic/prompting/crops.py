@@ -5,6 +5,7 @@ from math import ceil, log2
 import numpy as np
 from scipy import ndimage
 
+from SAMFinetuneLogic.metrics import box_iou, tight_box
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
 from SAMFinetuneLogic.prompting.slice_image import Crop
 
@@ -67,6 +68,11 @@ def box_pixels(box: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.
     limits = np.array(shape) - 1
     first, last = (np.floor(np.asarray(corner) + 0.5).astype(int) for corner in (box[:2], box[2:]))
     return np.clip(first, 0, limits), np.clip(last, 0, limits)
+
+
+def extent_iou(mask: np.ndarray, box: np.ndarray) -> float:
+    """IoU of the extent of a mask (rows, cols) and a box (row0, col0, row1, col1); 0 for an empty mask."""
+    return box_iou(np.array(tight_box(mask)), box) if mask.any() else 0.0
 
 
 def crop_around(bounds: Bounds, shape: tuple[int, int], spacing: tuple[float, float], margin: float = MARGIN) -> Crop:

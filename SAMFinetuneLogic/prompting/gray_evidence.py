@@ -4,6 +4,8 @@ As in GrabCut (Rother, Kolmogorov and Blake, SIGGRAPH 2004), with a mean field i
 before, such as a network's logits, stays as it is.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from scipy import ndimage, special
@@ -111,7 +113,7 @@ class GrayRegion:
     def on_image(self, odds: np.ndarray) -> np.ndarray:
         """Log-odds as logits float32 (rows, cols) on the image; elsewhere what the network says, but not inside."""
         logits = np.minimum(self._logits, -_MAX_LOGIT)
-        logits[self._place] = np.clip(_resized(odds, tuple(self._lengths)), -_MAX_LOGIT, _MAX_LOGIT)
+        logits[self._place] = np.clip(_resized(odds, self._lengths), -_MAX_LOGIT, _MAX_LOGIT)
         return logits.astype(np.float32)
 
     def reduced(self, plane: np.ndarray) -> np.ndarray:
@@ -125,9 +127,9 @@ def _distance(low: int, high: int, first: int, last: int) -> np.ndarray:
     return np.maximum(np.maximum(first - at, at - last), 0).astype(float)
 
 
-def _resized(plane: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    if plane.shape == tuple(size):
+def _resized(plane: np.ndarray, size: Iterable[int]) -> np.ndarray:
+    wanted = tuple(int(n) for n in size)
+    if plane.shape == wanted:
         return plane.astype(np.float64)
     tensor = torch.from_numpy(np.ascontiguousarray(plane, dtype=np.float64))[None, None]
-    wanted = tuple(int(n) for n in size)
     return functional.interpolate(tensor, wanted, mode="bilinear", align_corners=False, antialias=True)[0, 0].numpy()

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
+from SAMFinetuneLogic.metrics import tight_box
 from SAMFinetuneLogic.prompting.candidates import Candidates
 from SAMFinetuneLogic.prompting.crops import click_pixels
 from SAMFinetuneLogic.prompting.placement import SlicePrompts
@@ -16,7 +17,9 @@ from SAMFinetuneLogic.prompting.placement import SlicePrompts
 SHARE = 0.05
 """Islands of less than this part of the largest one are taken away."""
 OUTSIDE_LOGIT = -1.0
-_TOUCHING = np.ones((3, 3), dtype=bool)
+"""Of what is taken out of an answer."""
+TOUCHING = np.ones((3, 3), dtype=bool)
+"""Parts that touch at a corner are one."""
 
 
 def without_islands(answer: Candidates, prompts: SlicePrompts) -> Candidates:
@@ -30,11 +33,11 @@ def without_islands(answer: Candidates, prompts: SlicePrompts) -> Candidates:
     """
     logits: np.ndarray | None = None
     for number, mask in enumerate(answer.masks):
-        rows, cols = (np.flatnonzero(mask.any(axis=other)) for other in (1, 0))
-        if not rows.size:
+        if not mask.any():
             continue
-        box = np.s_[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]  # much smaller than the slice, as a rule
-        parts, count = ndimage.label(mask[box], _TOUCHING)
+        row0, col0, row1, col1 = tight_box(mask)
+        box = np.s_[row0 : row1 + 1, col0 : col1 + 1]  # much smaller than the slice, as a rule
+        parts, count = ndimage.label(mask[box], TOUCHING)
         if count < 2:
             continue
         sizes = np.bincount(parts.ravel(), minlength=count + 1)
